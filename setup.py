@@ -1,0 +1,58 @@
+"""Package metadata of spanbert_jax. Tool settings live in pyproject.toml."""
+
+from setuptools import find_packages, setup
+
+# Each dependency with the reason it is here.
+REQUIREMENTS = [
+    "jax>=0.10.2,<0.11",  # the compiler and the arrays
+    "flax>=0.12.8,<0.13",  # Linen modules
+    "optax>=0.2.8,<0.3",  # optimizer building blocks
+    "orbax-checkpoint>=0.12.8,<0.13",  # asynchronous, sharded checkpoints
+    # tf.data feeds the model; the CPU build is half the size and can never claim an accelerator.
+    "tensorflow-cpu>=2.21,<2.22; platform_system=='Linux' and platform_machine=='x86_64'",
+    "tensorflow>=2.21,<2.22; platform_system!='Linux' or platform_machine!='x86_64'",
+    "tensorflow-datasets>=4.9.10,<5",  # the tfds: corpus source
+    "numpy>=2.1",  # arrays on the host
+    "sentencepiece>=0.2.1,<0.3",  # unigram and BPE tokenizers
+    "tokenizers>=0.23,<0.24",  # WordPiece, in Rust
+    "mwparserfromhell>=0.7.2,<0.8",  # wiki markup to text
+    "sentencex>=1.0.30,<2",  # sentence boundaries, non-destructive, in Rust
+    "etils[epath,epy]>=1.10",  # one path type for local disks and gs://
+    "tyro>=1.0.17,<2",  # typed command line over dataclasses
+    "rich>=14",  # the live line of a terminal
+    "jaxtyping>=0.3.11,<0.4",  # shapes in signatures, checked in tests
+    "tensorboardX>=2.6.5,<3",  # TensorBoard event files without TensorBoard
+    "matplotlib>=3.10",  # the curves of report.html
+]
+
+EXTRAS = {
+    # A real Wikipedia dump fragment lies in gensim's test data.
+    "quickstart": ["gensim>=4.4,<5"],
+    "test": [
+        "pytest>=9",
+        "gensim>=4.4,<5",  # tests clean the quickstart's real dump fragment
+        "typeguard>=4.4,<5",  # lets jaxtyping check shapes while testing
+        "ruff==0.17.6",  # format and lint
+        "mypy==2.4.1",  # type check
+    ],
+    "tpu": ["jax[tpu]>=0.10.2,<0.11"],
+    "cuda": ["jax[cuda12]>=0.10.2,<0.11"],
+    # Side-by-side benchmarks against PyTorch (tests/benchmarks).
+    "bench": ["torch>=2.9", "transformers>=5"],
+}
+
+setup(
+    name="spanbert_jax",
+    version="0.1.0",
+    description="Span-aware text encoders, pretrained on TPUs, GPUs and CPUs with JAX",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["spanbert_jax", "spanbert_jax.*"]),
+    package_data={"spanbert_jax": ["py.typed"]},
+    install_requires=REQUIREMENTS,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["spanbert = spanbert_jax.__main__:main"]},
+)

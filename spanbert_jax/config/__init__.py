@@ -1,0 +1,34 @@
+"""Every value of an experiment, as frozen dataclasses. Standard library only: errors are quick.
+
+Defaults are the values of SpanBERT (Joshi et al. 2019, "sec." in the fields' docstrings). Where the
+released code differs from the paper, the code's value is the default, since it made the published
+weights, and the paper's is a named config in configs/pretrain.py. A value that follows from others
+is a property, never stored.
+"""
+
+from spanbert_jax.config.data import DataConfig, MaskingConfig, MaskingScheme, PrepareConfig
+from spanbert_jax.config.experiment import PretrainConfig, check_batch_on_devices
+from spanbert_jax.config.model import ComputeConfig, ModelConfig
+from spanbert_jax.config.training import (
+    CheckpointConfig,
+    MeshConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    TrainingConfig,
+)
+
+__all__ = [
+    "CheckpointConfig",
+    "ComputeConfig",
+    "DataConfig",
+    "MaskingConfig",
+    "MaskingScheme",
+    "MeshConfig",
+    "ModelConfig",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "PrepareConfig",
+    "PretrainConfig",
+    "TrainingConfig",
+    "check_batch_on_devices",
+]

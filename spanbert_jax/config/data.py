@@ -1,0 +1,128 @@
+"""Which text is read, how it is cut, and which tokens are hidden."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from spanbert_jax.errors import require, require_positive
+
+MaskingScheme = Literal["geometric_span", "whole_word", "subword"]
+
+
+@dataclass(frozen=True)
+class MaskingConfig:
+    """Which tokens are hidden (sec. 3.1)."""
+
+    scheme: MaskingScheme = "geometric_span"
+    """geometric_span: SpanBERT. whole_word: spans of one word. subword: single tokens, as BERT."""
+    mask_ratio: float = 0.15
+    """Share of a block's tokens that become targets: ceil(mask_ratio x tokens)."""
+    geometric_p: float = 0.2
+    """Span lengths in words follow p(1-p)^(l-1), renormalised over 1..max_span_words."""
+    max_span_words: int = 10
+    """Longest span, in words, before touching spans are merged."""
+    mask_token_prob: float = 0.8
+    """Probability that a span is replaced by [MASK] tokens."""
+    random_token_prob: float = 0.1
+    """Probability that a span is replaced by random tokens of the corpus; else it stays."""
+
+    def __post_init__(self) -> None:
+        require(
+            0.0 < self.mask_ratio < 1.0, "--masking.mask-ratio", self.mask_ratio,
+            "must be between 0 and 1", "use 0.15, as the paper",
+        )  # fmt: skip
+        require(
+            0.0 < self.geometric_p < 1.0, "--masking.geometric-p", self.geometric_p,
+            "must be between 0 and 1", "use 0.2, as the paper",
+        )  # fmt: skip
+        require_positive("--masking.max-span-words", self.max_span_words, "10")
+        total = self.mask_token_prob + self.random_token_prob
+        require(
+            min(self.mask_token_prob, self.random_token_prob) >= 0.0 and total <= 1.0 + 1e-9,
+            "--masking.mask-token-prob",
+            self.mask_token_prob,
+            f"with --masking.random-token-prob {self.random_token_prob} must be at most 1 in sum",
+            "use 0.8 and 0.1, as the paper",
+        )
+
+    def num_predictions(self, sequence_length: int) -> int:
+        """Prediction slots P of a row: the budget of a full block, without [CLS] and [SEP].
+
+        MaskingConfig().num_predictions(512) -> 77
+        """
+        return math.ceil(self.mask_ratio * (sequence_length - 2) - 1e-9)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which shards are read, and in what shape."""
+
+    shards: str = ""
+    """Folder written by `spanbert prepare` (local or gs://)."""
+    sequence_length: int = 512
+    """Tokens in a row, [CLS] and [SEP] included (sec. 4.2)."""
+    batch_size: int = 256
+    """Rows in a step over all devices (sec. 4.2)."""
+    verify_shards: bool = True
+    """Compare every shard's checksum with the manifest before training."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.sequence_length >= 8, "--data.sequence-length", self.sequence_length,
+            "must be at least 8", "use 512, as the paper, or 128",
+        )  # fmt: skip
+        require_positive("--data.batch-size", self.batch_size, "256")
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """From raw text to shards of token ids."""
+
+    source: tuple[str, ...] = ()
+    """Where text comes from, one or more of
+    `text:/data/*.txt` (a blank line ends a document), `text-files:/data/*.txt` (a document a file),
+    `jsonl:/data/*.jsonl.gz#text` (named field), `wikipedia:/data/*.xml.bz2` (dump),
+    `tfds:wikipedia/20230601.en` (TensorFlow Datasets; `#field`, `@split` may follow).
+    Paths may be local, gs://, or package://NAME/FILE for data that an installed package ships."""
+    out: str = ""
+    """Folder of the shards (local or gs://)."""
+    tokenizer: str = "sentencepiece"
+    """`sentencepiece` or `wordpiece` trains one on the source; a path loads one: `*.model`
+    (SentencePiece), `vocab.txt` or `tokenizer.json` (WordPiece)."""
+    vocab_size: int = 32_000
+    """Entries of a tokenizer that is trained here."""
+    sentencepiece_type: Literal["unigram", "bpe"] = "unigram"
+    """Kind of SentencePiece model that is trained here."""
+    lowercase: bool = False
+    """Lowercase and strip accents in a WordPiece tokenizer (SpanBERT is cased)."""
+    tokenizer_sample_mb: float = 64.0
+    """Megabytes of text, spread over the source, that a tokenizer is trained on."""
+    split: Literal["sentences", "lines"] = "sentences"
+    """What is never cut across blocks: sentences found in each paragraph, or lines as they are."""
+    language: str = "en"
+    """ISO 639 code; chooses the rules of sentence boundaries."""
+    held_out: float = 0.01
+    """Share of documents kept for evaluation, chosen by their content."""
+    shard_tokens: int = 64_000_000
+    """Tokens in a shard (128 MB at two bytes a token)."""
+    num_workers: int = 0
+    """Processes that clean and tokenize; 0 takes one for every core. Never changes the shards."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.vocab_size >= 100, "--vocab-size", self.vocab_size,
+            "must be at least 100", "use 32000",
+        )  # fmt: skip
+        require_positive("--tokenizer-sample-mb", self.tokenizer_sample_mb, "64")
+        require(
+            0.0 <= self.held_out < 1.0, "--held-out", self.held_out,
+            "must be a fraction of the documents in [0, 1)", "use 0.01",
+        )  # fmt: skip
+        require(
+            self.shard_tokens >= 1_000, "--shard-tokens", self.shard_tokens,
+            "must be at least 1000", "use 64000000",
+        )  # fmt: skip
+        require(
+            self.num_workers >= 0, "--num-workers", self.num_workers,
+            "must not be negative", "use 0 for one process a core",
+        )  # fmt: skip

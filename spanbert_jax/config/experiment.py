@@ -1,0 +1,90 @@
+"""One pretraining experiment, and the rules between its parts."""
+
+import math
+from dataclasses import dataclass, field
+
+from spanbert_jax.config.data import DataConfig, MaskingConfig, PrepareConfig
+from spanbert_jax.config.model import ComputeConfig, ModelConfig
+from spanbert_jax.config.training import (
+    CheckpointConfig,
+    MeshConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    TrainingConfig,
+)
+from spanbert_jax.errors import require
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """One pretraining experiment."""
+
+    workdir: str = ""
+    """Folder of the run: checkpoints, metrics, report (local or gs://). Run again, it goes on."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
+    """Where a source is named, its shards are prepared first if they are not there yet."""
+    fill: tuple[str, ...] = ()
+    """Sentences with [MASK] tokens that are filled in at the end of the run."""
+
+    def __post_init__(self) -> None:
+        length, positions = self.data.sequence_length, self.model.max_positions
+        require(
+            length <= positions, "--data.sequence-length", length,
+            f"is longer than --model.max-positions {positions}",
+            f"use at most {positions}, or raise --model.max-positions",
+        )  # fmt: skip
+        batch, parts = self.data.batch_size, self.training.num_microbatches
+        require(
+            batch % parts == 0, "--data.batch-size", batch,
+            f"is not divisible by --training.num-microbatches {parts}",
+            f"use {_nearest_multiples(batch, parts)}",
+        )  # fmt: skip
+        require(
+            self.optimizer.warmup_steps <= self.training.num_steps,
+            "--optimizer.warmup-steps", self.optimizer.warmup_steps,
+            f"is more than --training.num-steps {self.training.num_steps}",
+            f"use for instance {max(1, self.training.num_steps // 20)}",
+        )  # fmt: skip
+
+    @property
+    def num_predictions(self) -> int:
+        """Prediction slots P of a row."""
+        return self.masking.num_predictions(self.data.sequence_length)
+
+
+def _nearest_multiples(value: int, factor: int) -> str:
+    """_nearest_multiples(100, 32) -> "96 or 128"."""
+    below = value // factor * factor
+    return f"{below} or {below + factor}" if below else str(factor)
+
+
+def check_batch_on_devices(config: PretrainConfig, num_devices: int) -> None:
+    """Raise `ConfigError` where mesh or batch do not fit `num_devices`."""
+    sizes = {"data": config.mesh.data, "fsdp": config.mesh.fsdp, "tensor": config.mesh.tensor}
+    fixed = math.prod(size for size in sizes.values() if size != -1)
+    free = [name for name, size in sizes.items() if size == -1]
+    flags = " ".join(f"--mesh.{name} {size}" for name, size in sizes.items())
+    require(
+        num_devices % fixed == 0 if free else num_devices == fixed,
+        flags, "", f"asks for {fixed} devices{' or a multiple' if free else ''}, "
+        f"found {num_devices}",
+        "use --mesh.data -1 --mesh.fsdp 1 --mesh.tensor 1",
+    )  # fmt: skip
+    ways = num_devices // (sizes["tensor"] if sizes["tensor"] != -1 else num_devices // fixed)
+    parts = config.training.num_microbatches
+    multiples = _nearest_multiples(config.data.batch_size, ways * parts)
+    require(
+        config.data.batch_size // parts % ways == 0, "--data.batch-size", config.data.batch_size,
+        f"{f'in {parts} microbatches ' if parts > 1 else ''}"
+        f"is not divisible by the {ways} devices that share it",
+        f"use {multiples}",
+    )  # fmt: skip

@@ -1,0 +1,87 @@
+"""The encoder, its heads, and how they are computed."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from spanbert_jax.errors import require, require_fraction, require_positive
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The encoder and its heads; everything that fixes the shape or meaning of a parameter."""
+
+    vocab_size: int | None = None
+    """Entries of the vocabulary; None takes the tokenizer's own size (published models: 28,996)."""
+    hidden_size: int = 768
+    """Width of the hidden states (BERT base 768, large 1,024)."""
+    num_layers: int = 12
+    """Transformer layers (base 12, large 24)."""
+    num_heads: int = 12
+    """Attention heads (base 12, large 16)."""
+    mlp_size: int = 3_072
+    """Inner width of the feed-forward block (4 x hidden size)."""
+    max_positions: int = 512
+    """Rows of the learned position embedding: the longest sequence, [CLS] and [SEP] included."""
+    num_segments: int = 2
+    """Rows of the segment embedding."""
+    dropout_rate: float = 0.1
+    """Dropout after the embeddings and after each sub-layer (sec. 4.2)."""
+    attention_dropout_rate: float = 0.1
+    """Dropout of the attention probabilities (sec. 4.2)."""
+    layer_norm_epsilon: float = 1e-12
+    """Added to the variance in every LayerNorm."""
+    initializer_std: float = 0.02
+    """Standard deviation of the normal initialisation of every matrix."""
+    span_boundary_head: bool = True
+    """Train the span-boundary objective (sec. 3.2) beside the masked language model."""
+    boundary_offset_size: int = 200
+    """Width of the offset embedding p_i of the span-boundary head (sec. 4.2)."""
+    max_boundary_offsets: int = 15
+    """Rows of that embedding; tokens deeper in a span are no SBO targets (released code)."""
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_size", "num_layers", "num_heads", "mlp_size", "num_segments"):
+            require_positive(f"--model.{name.replace('_', '-')}", getattr(self, name), "12")
+        for name in ("boundary_offset_size", "max_boundary_offsets"):
+            require_positive(f"--model.{name.replace('_', '-')}", getattr(self, name), "15")
+        require(
+            self.vocab_size is None or self.vocab_size > 5,
+            "--model.vocab-size",
+            self.vocab_size,
+            "must hold the five special tokens and more",
+            "leave it out to take the tokenizer's own size",
+        )
+        require(
+            self.hidden_size % self.num_heads == 0,
+            "--model.hidden-size",
+            self.hidden_size,
+            f"must be divisible by --model.num-heads {self.num_heads}",
+            f"use {self.num_heads * max(1, self.hidden_size // self.num_heads)}",
+        )
+        require(
+            self.max_positions >= 8, "--model.max-positions", self.max_positions,
+            "must be at least 8", "use 512, as the paper",
+        )  # fmt: skip
+        require_fraction("--model.dropout-rate", self.dropout_rate)
+        require_fraction("--model.attention-dropout-rate", self.attention_dropout_rate)
+        require_positive("--model.layer-norm-epsilon", self.layer_norm_epsilon, "1e-12")
+        require_positive("--model.initializer-std", self.initializer_std, "0.02")
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head."""
+        return self.hidden_size // self.num_heads
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    """How the model is computed. None of it changes what a checkpoint means."""
+
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of matrix products and activations; auto: bfloat16 on TPU and GPU, float32 on CPU.
+    Parameters, softmax, LayerNorm and losses are always float32."""
+    scan_layers: bool = False
+    """Compile one layer and loop over it: compiles faster. Unrolled runs faster where activations
+    are stored for the backward pass. The parameters are the same either way."""
+    remat: Literal["none", "dots", "full"] = "none"
+    """What the backward pass recomputes: nothing; all but matrix products; whole layers."""

@@ -1,0 +1,28 @@
+"""Errors the user can mend. They reach the terminal as one paragraph, without a traceback."""
+
+
+class UserError(ValueError):
+    """Bad input: the message states the rule, the value found and the remedy."""
+
+
+class ConfigError(UserError):
+    """A value of the configuration is out of range, or two of them do not fit together."""
+
+
+def require(holds: bool, flag: str, value: object, rule: str, remedy: str) -> None:
+    """Raise `ConfigError` naming the field as it is typed, unless `holds`.
+
+    require(False, "--data.batch-size", 0, "must be at least 1", "use 256, as the paper")
+    -> "--data.batch-size 0: must be at least 1; use 256, as the paper"
+    """
+    if not holds:
+        raise ConfigError(f"{flag} {value}: {rule}; {remedy}")
+
+
+def require_fraction(flag: str, value: float, *, below: float = 1.0) -> None:
+    rule = f"must be in [0, {below:g})"
+    require(0.0 <= value < below, flag, value, rule, "use a fraction such as 0.1")
+
+
+def require_positive(flag: str, value: float, example: str) -> None:
+    require(value > 0, flag, value, "must be greater than 0", f"use for instance {example}")
