@@ -1,0 +1,24 @@
+"""Files on local disks and gs:// alike: whole or not at all, and their checksums."""
+
+import hashlib
+
+from etils import epath
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+def write_file(path: epath.Path, content: bytes | memoryview) -> str:
+    """Write under a temporary name, then rename. Returns the sha256 of the content."""
+    temporary = path.parent / (path.name + TEMPORARY_SUFFIX)
+    temporary.write_bytes(content)
+    temporary.replace(path)
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of(path: epath.Path) -> str:
+    """Checksum of a file, read in pieces of 8 MB."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 23):
+            digest.update(piece)
+    return digest.hexdigest()

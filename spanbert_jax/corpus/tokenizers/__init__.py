@@ -1,0 +1,15 @@
+"""Text to token ids and back: SentencePiece and WordPiece behind one small interface."""
+
+from spanbert_jax.corpus.tokenizers.interface import SPECIAL_PIECES, Tokenizer
+from spanbert_jax.corpus.tokenizers.loading import load_tokenizer, train_tokenizer
+from spanbert_jax.corpus.tokenizers.sentence_piece import SentencePieceTokenizer
+from spanbert_jax.corpus.tokenizers.word_piece import WordPieceTokenizer
+
+__all__ = [
+    "SPECIAL_PIECES",
+    "SentencePieceTokenizer",
+    "Tokenizer",
+    "WordPieceTokenizer",
+    "load_tokenizer",
+    "train_tokenizer",
+]

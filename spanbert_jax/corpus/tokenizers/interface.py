@@ -1,0 +1,70 @@
+"""What every tokenizer can do, and the special pieces it must know."""
+
+import re
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from etils import epath
+from jaxtyping import Bool
+
+from spanbert_jax.errors import UserError
+
+SPECIAL_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+"""In the order of their ids (0 to 4) in a tokenizer that is trained here."""
+
+MASK_IN_TEXT = re.compile(re.escape("[MASK]"))
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back.
+
+    Text never yields a special id: "[MASK]" in a corpus is spelled like any other word. Only
+    `encode_with_masks` reads it as the mask, for sentences that are to be filled in.
+    """
+
+    kind: str
+    """sentencepiece or wordpiece."""
+    vocab_size: int
+    pad_id: int
+    unk_id: int
+    cls_id: int
+    sep_id: int
+    mask_id: int
+    fingerprint: str
+    """sha256 over the vocabulary and everything else that changes how text is encoded."""
+
+    @property
+    def word_starts(self) -> Bool[np.ndarray, " vocab"]:
+        """Whether an entry starts a word; special pieces are words of their own.
+
+        pieces ["[CLS]", "play", "##ing"] -> [1, 1, 0]; ["[CLS]", "▁play", "ing"] -> [1, 1, 0]
+        """
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids, no special ones added."""
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of every text, quicker than one by one."""
+
+    def encode_with_masks(self, text: str) -> list[int]:
+        """As `encode`, but every "[MASK]" becomes `mask_id`."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of the ids; [PAD], [CLS] and [SEP] vanish, [MASK] is shown."""
+
+    def id_to_piece(self, token_id: int) -> str: ...
+
+    def save(self, folder: epath.PathLike) -> str:
+        """Write the tokenizer's one file into `folder`. Returns its name."""
+
+
+def check_special_pieces(found: dict[str, int | None], where: str, remedy: str) -> dict[str, int]:
+    """Raise `UserError` naming the special pieces that have no id."""
+    missing = [piece for piece, token_id in found.items() if token_id is None]
+    if missing:
+        raise UserError(
+            f"{where}: a tokenizer must hold the special pieces {' '.join(SPECIAL_PIECES)}, "
+            f"missing are {' '.join(missing)}; {remedy}"
+        )
+    return {piece: token_id for piece, token_id in found.items() if token_id is not None}
