@@ -1,0 +1,31 @@
+"""The program `spanbert`, also `python -m spanbert_jax`. Errors leave as one paragraph."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from spanbert_jax.command_line import run_command
+from spanbert_jax.errors import UserError
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; 2 for bad input, 130 for Ctrl-C."""
+    try:
+        return run_command(sys.argv[1:] if arguments is None else arguments)
+    except UserError as error:
+        print(f"spanbert: error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("spanbert: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader, `head` for instance, has seen enough. Python flushes once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

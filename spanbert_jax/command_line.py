@@ -1,0 +1,221 @@
+"""What the words after `spanbert` mean. In: arguments. Out: a config, handed to one command.
+
+A command, and with it jax or tensorflow, is imported after its config stands: help and mistakes
+answer at once.
+"""
+
+import contextlib
+import dataclasses
+import difflib
+import io
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import tyro
+
+from spanbert_jax import __version__
+from spanbert_jax.config import PrepareConfig, PretrainConfig
+from spanbert_jax.config.files import load_config, nearest
+from spanbert_jax.config.json import flag_of
+from spanbert_jax.config.predict import FillConfig
+from spanbert_jax.errors import UserError
+
+ConfigT = TypeVar("ConfigT")
+
+HELP = f"""\
+spanbert {__version__}: pretrain span-aware text encoders on TPUs, GPUs and CPUs.
+
+usage: spanbert COMMAND ...
+
+  prepare       turn raw text into shards of token ids
+  pretrain      pretrain a model by a config; run it again and it goes on
+  predict fill  fill in the [MASK] tokens of sentences with a pretrained model
+
+examples:
+  spanbert pretrain configs/quickstart.py
+
+  spanbert prepare --source 'text:/data/*.txt' --vocab-size 32000 --out /data/shards
+  spanbert pretrain configs/pretrain.py:spanbert_base --data.shards /data/shards --workdir /runs/a
+  spanbert predict fill --checkpoint /runs/a "The capital of France is [MASK] [MASK] ."
+
+Every value of a config is a flag: --optimizer.learning-rate 2e-4, --training.num-steps 1000.
+`spanbert COMMAND --help` lists the flags of a command, each with its default and its reason.
+"""
+
+PREPARE_HELP = """\
+Turn raw text into shards of token ids, with a tokenizer trained on it or your own.
+
+spanbert prepare --source 'text:/data/*.txt' --tokenizer sentencepiece --out /data/shards
+"""
+
+PRETRAIN_HELP = """\
+Pretrain a model by a config, a function in a Python file: spanbert pretrain FILE.py[:FUNCTION].
+Run again with the same --workdir, it goes on where it stopped.
+
+spanbert pretrain configs/pretrain.py:spanbert_base --data.shards /data/shards --workdir /runs/a
+"""
+
+FILL_HELP = """\
+Fill in the [MASK] tokens of sentences: candidates of the masked language model, of the
+span-boundary objective, and of both combined.
+
+spanbert predict fill --checkpoint /runs/a "The capital of France is [MASK] [MASK] ."
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class FillArguments(FillConfig):
+    """`FillConfig` as typed: the texts need no flag."""
+
+    texts: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Sentences with [MASK] tokens; none reads one a line from standard input."""
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run the command that `arguments` name and return the exit code of the program."""
+    first, rest = (arguments[0], list(arguments[1:])) if arguments else ("--help", [])
+    if first in ("--help", "-h", "help"):
+        print(HELP, end="")
+        return 0
+    if first == "--version":
+        print(f"spanbert {__version__}")
+        return 0
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "prepare": _prepare,
+        "pretrain": _pretrain,
+        "predict": _predict,
+    }
+    if first not in commands:
+        raise UserError(
+            f"there is no command {first}; {_perhaps(nearest(first, list(commands)))}"
+            f"the commands are {', '.join(commands)}"
+        )
+    return commands[first](rest)
+
+
+def _prepare(arguments: list[str]) -> int:
+    config = parse_flags(PrepareConfig(), arguments, prog="spanbert prepare", about=PREPARE_HELP)
+    _state("--source", config.source, "say where text comes from, such as 'text:/data/*.txt'")
+    _state("--out", config.out, "say where the shards go, such as /data/shards")
+    from spanbert_jax.commands import prepare
+
+    prepare.run(config)
+    return 0
+
+
+def _pretrain(arguments: list[str]) -> int:
+    name = arguments[0] if arguments else ""
+    if name in ("--help", "-h"):
+        parse_flags(PretrainConfig(), arguments, prog="spanbert pretrain", about=PRETRAIN_HELP)
+    if not name or name.startswith("-"):
+        raise UserError(
+            "spanbert pretrain takes a config before its flags; name one, such as "
+            "configs/pretrain.py:spanbert_base, or configs/quickstart.py"
+        )
+    config = parse_flags(
+        load_config(name), arguments[1:], prog=f"spanbert pretrain {name}", about=PRETRAIN_HELP
+    )
+    _state("--workdir", config.workdir, "say where the run goes, such as /runs/base")
+    from spanbert_jax.commands import pretrain
+
+    return pretrain.run(config) or 0
+
+
+def _predict(arguments: list[str]) -> int:
+    if arguments and arguments[0] in ("--help", "-h"):
+        arguments = ["fill", *arguments]
+    if not arguments or arguments[0] != "fill":
+        found = f", not {arguments[0]}" if arguments else ""
+        raise UserError(f"spanbert predict takes the task fill first{found}; "
+                        "spanbert predict fill --help shows an example")  # fmt: skip
+    config = parse_flags(
+        FillArguments(), arguments[1:], prog="spanbert predict fill", about=FILL_HELP
+    )
+    _state("--checkpoint", config.checkpoint, "name the folder of a run, its --workdir")
+    from spanbert_jax.commands import predict
+
+    predict.run(config)
+    return 0
+
+
+def _state(flag: str, value: object, remedy: str) -> None:
+    if not value:
+        raise UserError(f"{flag} is missing; {remedy}")
+
+
+def parse_flags(default: ConfigT, arguments: Sequence[str], *, prog: str, about: str) -> ConfigT:
+    """Return `default` with the values that `arguments` name; `--help` prints and exits with 0.
+
+    Raises:
+        UserError: an unknown flag (the nearest is named), a value of the wrong type or range.
+    """
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            config, unknown = tyro.cli(
+                type(default), default=default, args=arguments, prog=prog, description=about,
+                return_unknown_args=True,
+            )  # fmt: skip
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise _reason(stop, printed.getvalue(), prog) from None
+    if unknown:
+        raise UserError(_unknown_message(unknown[0], default, prog))
+    return config
+
+
+def _reason(stop: SystemExit, printed: str, prog: str) -> UserError:
+    """Our own error where a dataclass raised one, else what tyro printed."""
+    cause: BaseException | None = stop
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return cause
+        cause = cause.__context__
+    return UserError(f"{_first_paragraph(printed)}; {prog} --help lists all flags")
+
+
+def _first_paragraph(printed: str) -> str:
+    """The text inside tyro's box, down to its first rule, on one line."""
+    lines = [line.strip("│|╭╮╰╯─ ") for line in printed.splitlines()[1:]]
+    paragraph = lines[: lines.index("")] if "" in lines else lines
+    return " ".join(paragraph).rstrip(". ").removeprefix("Error parsing ")
+
+
+def _unknown_message(word: str, default: Any, prog: str) -> str:
+    if not word.startswith("-"):
+        return f"{word!r} belongs to no flag; {prog} --help lists all flags"
+    flag = word.split("=", 1)[0]
+    close = nearest_flag(flag, _flags(default))
+    return f"there is no flag {flag}; {_perhaps(close)}{prog} --help lists all flags"
+
+
+def _perhaps(close: str) -> str:
+    return f"the nearest one is {close}; " if close else ""
+
+
+def nearest_flag(flag: str, flags: list[str]) -> str:
+    """The flag that was perhaps meant, also where only its last part was typed; "" for none.
+
+    nearest_flag("--batch-sise", ["--data.batch-size", "--workdir"]) -> "--data.batch-size"
+    """
+
+    def likeness(known: str) -> float:
+        leaf = known.removeprefix("--").rpartition(".")[2]
+        pairs = ((flag, known), (flag.removeprefix("--").rpartition(".")[2], leaf))
+        return sum(difflib.SequenceMatcher(None, a, b).ratio() for a, b in pairs)
+
+    best = max(flags, key=likeness)
+    return best if likeness(best) >= 1.2 else ""
+
+
+def _flags(config: Any, prefix: str = "") -> list[str]:
+    """Every flag of a config, in order: --workdir, --model.vocab-size, ..."""
+    flags = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            flags += _flags(value, f"{prefix}{field.name}.")
+        else:
+            flags.append(flag_of(prefix + field.name))
+    return flags

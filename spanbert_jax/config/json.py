@@ -1,0 +1,116 @@
+"""A config as JSON and back: what a run's folder keeps, and what changed since."""
+
+import dataclasses
+import json
+import types
+import typing
+from typing import Any, NamedTuple
+
+from spanbert_jax.config.experiment import PretrainConfig
+from spanbert_jax.errors import UserError
+
+
+class ChangedField(NamedTuple):
+    """A field whose value differs between two configs."""
+
+    flag: str
+    old: object
+    new: object
+
+
+def flag_of(path: str) -> str:
+    """The field as it is typed. flag_of("data.batch_size") -> "--data.batch-size"."""
+    return "--" + path.replace("_", "-")
+
+
+def to_json(config: PretrainConfig) -> str:
+    """Write every field, resolved; `from_json` reads back an equal config."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def from_json(text: str) -> PretrainConfig:
+    """Read what `to_json` wrote.
+
+    A field that the text does not name, because an older version wrote it, takes its default.
+
+    Raises:
+        UserError: no JSON, a field this version does not know, or a value of another type.
+        ConfigError: a value out of range.
+    """
+    try:
+        tree = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"config.json is no JSON ({error}); restore it, or start a run in another --workdir"
+        ) from error
+    return _read(tree, PretrainConfig, "")
+
+
+def changed_fields(
+    old: PretrainConfig, new: PretrainConfig, sections: tuple[str, ...] = ("model", "masking")
+) -> list[ChangedField]:
+    """List the fields of `sections` that differ, in the order of the dataclasses.
+
+    Two configs of 12 and 24 layers -> [("--model.num-layers", 12, 24)]
+    """
+    return [
+        change
+        for section in sections
+        for change in _changes(getattr(old, section), getattr(new, section), section)
+    ]
+
+
+def _changes(old: Any, new: Any, path: str) -> list[ChangedField]:
+    if not dataclasses.is_dataclass(old):
+        return [] if old == new else [ChangedField(flag_of(path), old, new)]
+    return [
+        change
+        for field in dataclasses.fields(old)
+        for change in _changes(
+            getattr(old, field.name), getattr(new, field.name), f"{path}.{field.name}"
+        )
+    ]
+
+
+def _read(value: Any, kind: Any, path: str) -> Any:
+    """Turn parsed JSON into `kind`: a dataclass, tuple, Literal, union or plain type."""
+    origin = typing.get_origin(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        return _read_dataclass(value, kind, path)
+    if origin is tuple and isinstance(value, list):
+        element = typing.get_args(kind)[0]
+        return tuple(_read(item, element, path) for item in value)
+    if origin in (typing.Union, types.UnionType) and _is_one_of(value, typing.get_args(kind)):
+        return value
+    if origin is typing.Literal and value in typing.get_args(kind):
+        return value
+    if origin is None and _is_one_of(value, (kind,)):
+        return value
+    expected = kind.__name__ if isinstance(kind, type) and origin is None else kind
+    raise UserError(
+        f"config.json: {flag_of(path)} is {value!r}, expected {expected}; restore the file, or "
+        "start a run in another --workdir"
+    )
+
+
+def _read_dataclass(tree: dict[str, Any], kind: Any, path: str) -> Any:
+    types_of = typing.get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]
+    unknown = [name for name in tree if name not in names]
+    if unknown:
+        place = f"{path}.{unknown[0]}" if path else unknown[0]
+        raise UserError(
+            f"config.json names the field {flag_of(place)}, which this version of spanbert_jax "
+            "does not know; use the version that wrote it, or start a run in another --workdir"
+        )
+    prefix = f"{path}." if path else ""
+    return kind(**{name: _read(tree[name], types_of[name], prefix + name) for name in tree})
+
+
+def _is_one_of(value: Any, kinds: tuple[Any, ...]) -> bool:
+    """JSON has one kind of number, and Python counts True as 1: neither may slip through."""
+    if isinstance(value, bool) and bool not in kinds:
+        return False
+    if isinstance(value, int) and float in kinds:
+        return True
+    return isinstance(value, tuple(k for k in kinds if isinstance(k, type)))

@@ -1,0 +1,211 @@
+"""What is typed after `spanbert`, and what comes back for help and for mistakes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import spanbert_jax.__main__ as program
+from spanbert_jax import __version__
+from spanbert_jax.command_line import nearest_flag, parse_flags
+from spanbert_jax.config import PrepareConfig, PretrainConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+PRETRAIN = f"{ROOT}/configs/pretrain.py"
+QUICKSTART = f"{ROOT}/configs/quickstart.py"
+
+
+def parse(*arguments: str) -> PretrainConfig:
+    return parse_flags(PretrainConfig(), arguments, prog="spanbert pretrain", about="")
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The message of a command that the user must mend: exit code 2, one paragraph."""
+    assert program.main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("spanbert: error: ")
+    assert printed.err.count("\n") == 1
+    return printed.err.removeprefix("spanbert: error: ").rstrip("\n")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+def test_help_names_every_command_with_an_example(capsys, arguments):
+    assert program.main(arguments) == 0
+    printed = capsys.readouterr().out
+    for command in ("prepare", "pretrain", "predict fill"):
+        assert f"\n  {command} " in printed
+        assert f"\n  spanbert {command} " in printed
+
+
+def test_version_is_the_version_of_the_package(capsys):
+    assert program.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"spanbert {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments, flag",
+    [
+        (["pretrain", "--help"], "--optimizer.learning-rate"),
+        (["pretrain", f"{PRETRAIN}:spanbert_base", "--help"], "--model.num-layers"),
+        (["prepare", "--help"], "--source"),
+        (["predict", "--help"], "--checkpoint"),
+        (["predict", "fill", "--help"], "--checkpoint"),
+    ],
+)
+def test_help_of_a_command_lists_its_flags(capsys, arguments, flag):
+    with pytest.raises(SystemExit) as stop:
+        program.main(arguments)
+    assert stop.value.code == 0
+    assert flag in capsys.readouterr().out
+
+
+HEAVY = ["jax", "tensorflow", "numpy", "rich", "matplotlib"]
+
+
+@pytest.mark.parametrize(
+    "arguments, code",
+    [
+        (["--help"], 0),
+        (["pretrain", f"{PRETRAIN}:spanbert_base", "--help"], 0),
+        (["pretrain", f"{PRETRAIN}:spanbert_bas"], 2),
+        (["pretrain", QUICKSTART, "--optimizer.learning-rate", "-3"], 2),
+        (["pretrain", QUICKSTART, "--optimizer.lerning-rate", "3"], 2),
+        (["prepare", "--help"], 0),
+        (["predict", "fill", "--top", "0"], 2),
+    ],
+)
+def test_help_and_mistakes_load_no_heavy_library(arguments, code):
+    script = f"""
+import sys
+sys.argv = ["spanbert", *{arguments!r}]
+from spanbert_jax.__main__ import main
+try:
+    code = main()
+except SystemExit as stop:
+    code = stop.code or 0
+print([code, [name for name in {HEAVY!r} if name in sys.modules]])
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == str([code, []])
+
+
+def test_the_module_is_the_same_program():
+    run = subprocess.run(
+        [sys.executable, "-m", "spanbert_jax", "pretrain", QUICKSTART, "--data.batch-size", "0"],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 2
+    assert run.stderr.startswith("spanbert: error: --data.batch-size 0: must be greater than 0")
+    assert "Traceback" not in run.stderr
+
+
+def test_dotted_flags_override_the_config():
+    config = parse(
+        "--optimizer.learning-rate", "2e-4", "--mesh.data", "-1", "--workdir", "gs://bucket/run1",
+        "--model.no-span-boundary-head", "--optimizer.no-decay", "bias", "layer_norm",
+    )  # fmt: skip
+    assert config.optimizer.learning_rate == 2e-4
+    assert config.mesh.data == -1
+    assert config.workdir == "gs://bucket/run1"
+    assert config.model.span_boundary_head is False
+    assert config.optimizer.no_decay == ("bias", "layer_norm")
+    assert config.masking == PretrainConfig().masking
+
+
+def test_prepare_takes_several_sources():
+    config = parse_flags(
+        PrepareConfig(), ["--source", "text:a", "jsonl:b#text", "--out", "c"], prog="p", about=""
+    )
+    assert config.source == ("text:a", "jsonl:b#text")
+
+
+@pytest.mark.parametrize(
+    "arguments, parts",
+    [
+        (["pretrian"], ["no command pretrian", "nearest one is pretrain"]),
+        (["pretrain"], ["takes a config before its flags"]),
+        (["pretrain", "--workdir", "x"], ["takes a config before its flags"]),
+        (["pretrain", f"{ROOT}/configs/pretrian.py"], ["no config file", f"one is {PRETRAIN}"]),
+        (["pretrain", f"{PRETRAIN}:spanbert_bas"], ["no config spanbert_bas", ":spanbert_base;"]),
+        (["pretrain", PRETRAIN], ["defines 5 configs", "spanbert_base, spanbert_large, bert_base"]),
+        (["pretrain", QUICKSTART, "--optimizer.lerning-rate", "3"],
+         ["no flag --optimizer.lerning-rate", "nearest one is --optimizer.learning-rate"]),
+        (["pretrain", QUICKSTART, "--batch-size", "3"], ["nearest one is --data.batch-size"]),
+        (["pretrain", QUICKSTART, "7"], ["'7' belongs to no flag"]),
+        (["pretrain", QUICKSTART, "--data.sequence-length", "256"],
+         ["--data.sequence-length 256: is longer than --model.max-positions 128", "use at most"]),
+        (["pretrain", QUICKSTART, "--data.batch-size", "2.5"], ["--data.batch-size", "'2.5'"]),
+        (["pretrain", QUICKSTART, "--compute.dtype", "float16"],
+         ["'float16'", "--compute.dtype", "'auto', 'float32', 'bfloat16'", "--help lists"]),
+        (["pretrain", QUICKSTART, "--workdir"], ["Missing value", "--workdir"]),
+        (["pretrain", f"{PRETRAIN}:bert_base"], ["--workdir is missing", "such as /runs/base"]),
+        (["prepare", "--out", "x"], ["--source is missing", "text:/data/*.txt"]),
+        (["prepare", "--source", "text:x"], ["--out is missing"]),
+        (["prepare", "--sorce", "text:x"], ["nearest one is --source"]),
+        (["predict"], ["takes the task fill"]),
+        (["predict", "mask"], ["not mask"]),
+        (["predict", "fill", "a [MASK]"], ["--checkpoint is missing"]),
+        (["predict", "fill", "--top", "0"], ["--top 0: must be greater than 0"]),
+    ],
+)  # fmt: skip
+def test_mistakes_are_one_paragraph_with_rule_value_and_remedy(capsys, arguments, parts):
+    message = error_of(capsys, *arguments)
+    for part in parts:
+        assert part in message
+
+
+def test_nearest_flag_knows_flags_typed_without_their_section():
+    flags = ["--data.batch-size", "--workdir"]
+    assert nearest_flag("--batch-sise", flags) == "--data.batch-size"
+    assert nearest_flag("--zebra", flags) == ""
+
+
+def write_config(folder: Path, body: str) -> str:
+    path = folder / "mine.py"
+    path.write_text("from spanbert_jax.config import *\n" + body)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "body, part",
+    [
+        ("def run():\n    return PretrainConfig(workdirs='x')\n", "TypeError at"),
+        ("def run():\n    return DataConfig()\n", "returned a value of type DataConfig"),
+        ("def run(:\n", "SyntaxError at"),
+        ("import no_such_library\n", "ModuleNotFoundError at"),
+        ("def _hidden():\n    return PretrainConfig()\n", "defines no config function"),
+        ("def run():\n    return PretrainConfig(data=DataConfig(batch_size=0))\n",
+         "mine.py: --data.batch-size 0: must be greater than 0"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_config_file_names_the_file(capsys, tmp_path, body, part):
+    message = error_of(capsys, "pretrain", write_config(tmp_path, body))
+    assert "mine.py" in message
+    assert part in message
+
+
+def test_a_file_with_one_config_needs_no_function_name_and_may_import_its_neighbours(tmp_path):
+    (tmp_path / "neighbour.py").write_text("WORKDIR = 'runs/mine'\n")
+    body = "from neighbour import WORKDIR\ndef run():\n    return PretrainConfig(workdir=WORKDIR)\n"
+    script = f"""
+import json, sys
+from spanbert_jax.config.files import load_config
+print(json.dumps([load_config({write_config(tmp_path, body)!r}).workdir, sys.path]))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    workdir, path = json.loads(run.stdout)
+    assert workdir == "runs/mine"
+    assert str(tmp_path) not in path
+
+
+def test_interrupting_says_so_and_exits_with_130(capsys, monkeypatch):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program, "run_command", interrupted)
+    assert program.main(["pretrain"]) == 130
+    assert capsys.readouterr().err == "spanbert: interrupted\n"

@@ -1,0 +1,156 @@
+"""The configs of configs/, by the numbers that were published, and configs as JSON."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from spanbert_jax.config import DataConfig, ModelConfig, OptimizerConfig, PretrainConfig
+from spanbert_jax.config.files import _load_module, config_functions, load_config
+from spanbert_jax.config.json import changed_fields, from_json, to_json
+from spanbert_jax.errors import ConfigError, UserError
+
+FOLDER = Path(__file__).resolve().parents[1] / "configs"
+NAMES = [
+    f"{file}:{function}"
+    for file in sorted(FOLDER.glob("*.py"))
+    for function in config_functions(_load_module(file))
+]
+
+
+def load(name: str) -> PretrainConfig:
+    return load_config(f"{FOLDER}/{name}")
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: name.rpartition("/")[2])
+def test_every_config_builds_survives_json_and_documents_itself(name):
+    config = load_config(name)
+    assert from_json(to_json(config)) == config
+    file, _, function = name.rpartition(":")
+    docstring = config_functions(_load_module(Path(file)))[function].__doc__
+    for word in ("Paper:", "Expected:", "Hardware:", "Command: spanbert pretrain"):
+        assert word in docstring
+
+
+def test_the_configs_are_the_ones_that_the_readme_promises():
+    assert [name.rpartition("/")[2] for name in NAMES] == [
+        "pretrain.py:spanbert_base",
+        "pretrain.py:spanbert_large",
+        "pretrain.py:bert_base",
+        "pretrain.py:spanbert_base_paper",
+        "pretrain.py:spanbert_large_paper",
+        "quickstart.py:quickstart",
+    ]
+
+
+def test_spanbert_base_has_the_published_numbers():
+    config = load("pretrain.py:spanbert_base")
+    model, masking, optimizer = config.model, config.masking, config.optimizer
+    assert (model.num_layers, model.hidden_size, model.num_heads, model.mlp_size) == (
+        12, 768, 12, 3072,
+    )  # fmt: skip
+    assert (model.max_positions, model.dropout_rate, model.attention_dropout_rate) == (
+        512, 0.1, 0.1,
+    )  # fmt: skip
+    assert model.layer_norm_epsilon == 1e-12
+    assert model.initializer_std == 0.02
+    assert model.span_boundary_head
+    assert (model.boundary_offset_size, model.max_boundary_offsets) == (200, 15)
+    assert (masking.scheme, masking.mask_ratio) == ("geometric_span", 0.15)
+    assert (masking.geometric_p, masking.max_span_words) == (0.2, 10)
+    assert (masking.mask_token_prob, masking.random_token_prob) == (0.8, 0.1)
+    assert (config.data.batch_size, config.data.sequence_length) == (256, 512)
+    assert config.num_predictions == 77
+    assert config.training.num_steps == 2_400_000
+    assert (optimizer.learning_rate, optimizer.warmup_steps) == (1e-4, 10_000)
+    assert (optimizer.beta1, optimizer.beta2, optimizer.epsilon) == (0.9, 0.999, 1e-8)
+    assert (optimizer.weight_decay, optimizer.no_decay) == (0.01, ())
+    assert optimizer.max_grad_norm == 1.0
+    assert config.objective.span_boundary_weight == 1.0
+    assert config.objective.loss_normalization == "original"
+
+
+def test_spanbert_large_is_base_at_the_size_of_bert_large():
+    base, large = load("pretrain.py:spanbert_base"), load("pretrain.py:spanbert_large")
+    model = large.model
+    assert (model.num_layers, model.hidden_size, model.num_heads, model.mlp_size) == (
+        24, 1024, 16, 4096,
+    )  # fmt: skip
+    assert dataclasses.replace(large, model=base.model) == base
+
+
+def test_bert_base_differs_in_masks_and_objective_alone():
+    base, bert = load("pretrain.py:spanbert_base"), load("pretrain.py:bert_base")
+    assert changed_fields(base, bert) == [
+        ("--model.span-boundary-head", True, False),
+        ("--masking.scheme", "geometric_span", "subword"),
+    ]
+    assert dataclasses.replace(bert, model=base.model, masking=base.masking) == base
+
+
+@pytest.mark.parametrize("size", ["base", "large"])
+def test_the_papers_reading_differs_in_weight_decay_and_normalization_alone(size):
+    released = load(f"pretrain.py:spanbert_{size}")
+    paper = load(f"pretrain.py:spanbert_{size}_paper")
+    sections = [field.name for field in dataclasses.fields(PretrainConfig)]
+    assert changed_fields(released, paper, tuple(sections)) == [
+        ("--objective.loss-normalization", "original", "paper"),
+        ("--optimizer.weight-decay", 0.01, 0.1),
+    ]
+
+
+def test_json_keeps_tuples_none_and_nested_fields_exactly():
+    config = PretrainConfig(
+        workdir="gs://bucket/run",
+        model=ModelConfig(vocab_size=28_996),
+        data=DataConfig(verify_shards=False),
+        optimizer=OptimizerConfig(learning_rate=0.1 + 0.2, no_decay=("bias", "layer_norm")),
+        fill=("Ein «[MASK]» \u2028 Satz.",),
+    )
+    assert from_json(to_json(config)) == config
+    assert from_json(to_json(PretrainConfig())).model.vocab_size is None
+
+
+def test_a_field_that_an_older_version_did_not_write_takes_its_default():
+    assert from_json('{"model": {"num_layers": 3}}') == PretrainConfig(
+        model=ModelConfig(num_layers=3)
+    )
+
+
+@pytest.mark.parametrize(
+    "text, part",
+    [
+        ('{"model": {"num_legs": 4}}', "--model.num-legs, which this version"),
+        ('{"colour": 4}', "--colour, which this version"),
+        ('{"model": {"num_layers": "4"}}', "--model.num-layers is '4', expected int"),
+        ('{"model": {"num_layers": true}}', "--model.num-layers is True"),
+        ('{"model": {"vocab_size": 1.5}}', "--model.vocab-size is 1.5"),
+        ('{"masking": {"scheme": "spans"}}', "--masking.scheme is 'spans'"),
+        ('{"fill": "text"}', "--fill is 'text'"),
+        ('{"fill": [1]}', "--fill is 1, expected str"),
+        ('{"model": 3}', "--model is 3, expected ModelConfig"),
+        ("{", "no JSON"),
+        ("[]", "expected PretrainConfig"),
+    ],
+)
+def test_json_of_another_shape_is_an_error_that_names_the_field(text, part):
+    with pytest.raises(UserError) as raised:
+        from_json(text)
+    assert part in str(raised.value)
+
+
+def test_json_with_a_value_out_of_range_is_a_config_error():
+    with pytest.raises(ConfigError, match="--model.num-layers 0: must be greater than 0"):
+        from_json('{"model": {"num_layers": 0}}')
+
+
+def test_changed_fields_name_flag_old_and_new_value_of_the_sections_asked_for():
+    old = PretrainConfig()
+    new = PretrainConfig(
+        workdir="elsewhere",
+        model=ModelConfig(num_layers=24),
+        optimizer=OptimizerConfig(learning_rate=1.0),
+    )
+    assert changed_fields(old, new) == [("--model.num-layers", 12, 24)]
+    assert changed_fields(old, new, ("workdir",)) == [("--workdir", "", "elsewhere")]
+    assert changed_fields(old, old) == []
