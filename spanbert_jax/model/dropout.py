@@ -1,0 +1,75 @@
+"""Dropout whose mask is a hash of each element's position: not stored, not communicated.
+
+In: an array and a seed. Out: the array with elements zeroed. `jax.random.bernoulli` computes a
+threefry word for each element, which on CPU costs more than the softmax it follows. A counter hash
+fuses into its neighbours, gives the same mask on any mesh, and is computed again in the backward
+pass instead of being kept.
+"""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, UInt32
+
+
+def _mix(bits: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
+    """Spread every input bit over all output bits: a bijection of two xor-shift-multiplies."""
+    bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D)
+    bits = (bits ^ (bits >> 15)) * jnp.uint32(0x846CA68B)
+    return bits ^ (bits >> 16)
+
+
+def keep_mask(
+    seed: UInt32[Array, "2"], *, shape: tuple[int, ...], rate: float
+) -> Bool[Array, "..."]:
+    """True with probability `1 - rate`, independently for each element of `shape`.
+
+    Rows (all axes but the last) and columns are hashed one after the other, so that arrays of more
+    than 2^32 elements do not repeat themselves.
+    """
+    num_rows, num_columns = int(np.prod(shape[:-1])), shape[-1]
+    rows = _mix(jnp.arange(num_rows, dtype=jnp.uint32) ^ seed[0]).reshape(*shape[:-1], 1)
+    columns = jnp.arange(num_columns, dtype=jnp.uint32) * jnp.uint32(0x9E3779B1) + seed[1]
+    threshold = min(round((1.0 - rate) * 2**32), 2**32 - 1)
+    return _mix(rows ^ columns) < jnp.uint32(threshold)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def dropout(
+    values: Float[Array, "..."], seed: UInt32[Array, "2"], rate: float
+) -> Float[Array, "..."]:
+    """Zero each element with probability `rate` and scale the others by `1 / (1 - rate)`."""
+    keep = keep_mask(seed, shape=values.shape, rate=rate)
+    return jnp.where(keep, values * (1.0 / (1.0 - rate)), 0.0).astype(values.dtype)
+
+
+def _dropout_forward(
+    values: Float[Array, "..."], seed: UInt32[Array, "2"], rate: float
+) -> tuple[Float[Array, "..."], UInt32[Array, "2"]]:
+    return dropout(values, seed, rate), seed
+
+
+def _dropout_backward(
+    rate: float, seed: UInt32[Array, "2"], gradient: Float[Array, "..."]
+) -> tuple[Float[Array, "..."], None]:
+    # Dropout is linear and the mask depends on the seed alone: its transpose is itself.
+    return dropout(gradient, seed, rate), None
+
+
+dropout.defvjp(_dropout_forward, _dropout_backward)
+
+
+class Dropout(nn.Module):
+    """Dropout seeded from the `dropout` stream of the module's place in the model."""
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, values: Float[Array, "..."], *, deterministic: bool) -> Float[Array, "..."]:
+        if deterministic or self.rate == 0.0:
+            return values
+        seed = jax.random.bits(self.make_rng("dropout"), (2,), jnp.uint32)
+        return dropout(values, seed, self.rate)

@@ -1,0 +1,95 @@
+"""The two pretraining heads. In: hidden states at the prediction slots. Out: vocabulary logits.
+
+Axis letters: B batch, P prediction slots, D embed, V vocabulary. Both heads end in the token
+embedding table (tied) and a bias of their own; the logits are float32.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from spanbert_jax.config import ModelConfig
+from spanbert_jax.model.layers import Hidden, bias_init, gelu, layer_norm, matrix_init
+
+Slots = Float[Array, "batch predictions features"]
+Logits = Float[Array, "batch predictions vocab"]
+
+
+def gather_positions(hidden: Hidden, positions: Int[Array, "batch predictions"]) -> Slots:
+    """Hidden states at `positions` of each row.
+
+    hidden = [[[0.], [10.], [20.]]], positions = [[2, 0]] -> [[[20.], [0.]]]
+    """
+    return jnp.take_along_axis(hidden, positions[..., None], axis=1)
+
+
+class _Transform(nn.Module):
+    """Linear, GELU, LayerNorm: the block both heads are made of."""
+
+    config: ModelConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, slots: Slots) -> Slots:
+        slots = nn.Dense(
+            self.config.hidden_size,
+            dtype=self.dtype,
+            kernel_init=matrix_init(self.config, None, "embed"),
+            bias_init=bias_init("embed"),
+            name="dense",
+        )(slots)
+        return layer_norm(self.config, "layer_norm")(gelu(slots)).astype(self.dtype)
+
+
+def _tied_logits(slots: Slots, table: Float[Array, "vocab embed"], bias: Any) -> Logits:
+    logits = jnp.einsum(
+        "BPD,VD->BPV", slots, table.astype(slots.dtype), preferred_element_type=jnp.float32
+    )
+    return nn.with_logical_constraint(logits + bias, ("batch", None, "vocab"))
+
+
+class MaskedLanguageHead(nn.Module):
+    """Predict a masked token from its own hidden state (sec. 3.1)."""
+
+    config: ModelConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, slots: Slots, *, table: Float[Array, "vocab embed"]) -> Logits:
+        bias = self.param("bias", bias_init("vocab"), (table.shape[0],))
+        slots = _Transform(self.config, self.dtype, name="transform")(slots)
+        return _tied_logits(slots, table, bias)
+
+
+class SpanBoundaryHead(nn.Module):
+    """Predict a masked token from the observed tokens around its span (sec. 3.2).
+
+    y_i = f(x_{s-1}, x_{e+1}, p_{i-s+1}), with f two blocks of linear, GELU and LayerNorm.
+    """
+
+    config: ModelConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(
+        self,
+        left: Slots,
+        *,
+        right: Slots,
+        offset: Int[Array, "batch predictions"],
+        table: Float[Array, "vocab embed"],
+    ) -> Logits:
+        config = self.config
+        offsets = self.param(
+            "offset_embedding",
+            matrix_init(config, None, None),
+            (config.max_boundary_offsets, config.boundary_offset_size),
+        )
+        bias = self.param("bias", bias_init("vocab"), (table.shape[0],))
+        offset_vectors = jnp.take(offsets.astype(self.dtype), offset, axis=0)
+        slots = jnp.concatenate([left, right, offset_vectors], axis=-1)
+        slots = _Transform(config, self.dtype, name="transform_0")(slots)
+        slots = _Transform(config, self.dtype, name="transform_1")(slots)
+        return _tied_logits(slots, table, bias)

@@ -1,0 +1,173 @@
+"""The parts of a post-LayerNorm BERT encoder. In: arrays. Out: arrays of the same leading axes.
+
+Axis letters: B batch, L length (queries), K length (keys), D embed, N heads, H head dim, F mlp.
+Parameters are float32; `dtype` is that of matrix products; softmax and LayerNorm run in float32.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from spanbert_jax.config import ModelConfig
+from spanbert_jax.model.dropout import Dropout
+
+Hidden = Float[Array, "batch length embed"]
+
+
+def matrix_init(config: ModelConfig, *axes: str | None) -> Any:
+    """Normal initialisation with the model's standard deviation, annotated with logical axes."""
+    return nn.with_logical_partitioning(nn.initializers.normal(config.initializer_std), axes)
+
+
+def bias_init(*axes: str | None) -> Any:
+    """Zeros, annotated with logical axes."""
+    return nn.with_logical_partitioning(nn.initializers.zeros_init(), axes)
+
+
+def layer_norm(config: ModelConfig, name: str) -> nn.LayerNorm:
+    """LayerNorm in float32."""
+    return nn.LayerNorm(
+        epsilon=config.layer_norm_epsilon,
+        dtype=jnp.float32,
+        # E[x^2] - E[x]^2 cancels where the mean is large, and epsilon 1e-12 would not hide it.
+        use_fast_variance=False,
+        scale_init=nn.with_logical_partitioning(nn.initializers.ones_init(), ("embed",)),
+        bias_init=bias_init("embed"),
+        name=name,
+    )
+
+
+def gelu(values: Float[Array, "..."]) -> Float[Array, "..."]:
+    """GELU by the error function, as BERT; not the tanh approximation."""
+    return jax.nn.gelu(values, approximate=False)
+
+
+def attention_mask(
+    document_ids: Int[Array, "batch length"],
+) -> Bool[Array, "batch 1 length length"]:
+    """True where query and key lie in the same document; padding (0) sees padding alone.
+
+    document_ids = [[1, 1, 2, 0]] -> [[[[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]]]
+    """
+    return (document_ids[:, :, None] == document_ids[:, None, :])[:, None]
+
+
+class Embeddings(nn.Module):
+    """Sum of token, position and segment embeddings, normalised."""
+
+    config: ModelConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(
+        self,
+        token_ids: Int[Array, "batch length"],
+        *,
+        position_ids: Int[Array, "batch length"],
+        segment_ids: Int[Array, "batch length"],
+        deterministic: bool,
+    ) -> tuple[Hidden, Float[Array, "vocab embed"]]:
+        """Return hidden states and the token table, which the heads use again (tied)."""
+        config, size = self.config, self.config.hidden_size
+        assert config.vocab_size is not None, "resolved from the tokenizer before building"
+        tokens = self.param(
+            "token_embedding", matrix_init(config, "vocab", "embed"), (config.vocab_size, size)
+        )
+        positions = self.param(
+            "position_embedding", matrix_init(config, None, "embed"), (config.max_positions, size)
+        )
+        segments = self.param(
+            "segment_embedding", matrix_init(config, None, "embed"), (config.num_segments, size)
+        )
+        # A gather from a table split along `embed` makes XLA replicate it; gather it whole instead.
+        table = nn.with_logical_constraint(tokens, ("vocab", None))
+        hidden = jnp.take(table, token_ids, axis=0)
+        hidden += jnp.take(positions, position_ids, axis=0)
+        hidden += jnp.take(segments, segment_ids, axis=0)
+        hidden = layer_norm(config, "layer_norm")(hidden).astype(self.dtype)
+        return Dropout(config.dropout_rate)(hidden, deterministic=deterministic), tokens
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention; queries, keys and values are one matrix product."""
+
+    config: ModelConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(
+        self, hidden: Hidden, *, mask: Bool[Array, "batch 1 length length"], deterministic: bool
+    ) -> Hidden:
+        config = self.config
+        embed, heads, size = config.hidden_size, config.num_heads, config.head_size
+        axes = ("embed", None, "heads", "head_dim")
+        kernel = self.param("qkv_kernel", matrix_init(config, *axes), (embed, 3, heads, size))
+        bias = self.param("qkv_bias", bias_init(*axes[1:]), (3, heads, size))
+        qkv = jnp.einsum("BLD,DTNH->TBLNH", hidden, kernel.astype(self.dtype))
+        query, key, value = qkv + bias.astype(self.dtype)[:, None, None]
+        scores = jnp.einsum(
+            "BLNH,BKNH->BNLK", query * size**-0.5, key, preferred_element_type=jnp.float32
+        )
+        scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
+        # float32: bf16 sums lose the tail of a 512-way softmax
+        probabilities = jax.nn.softmax(scores).astype(self.dtype)
+        probabilities = Dropout(config.attention_dropout_rate)(
+            probabilities, deterministic=deterministic
+        )
+        context = jnp.einsum("BNLK,BKNH->BLNH", probabilities, value)
+        out_axes = ("heads", "head_dim", "embed")
+        out_kernel = self.param("out_kernel", matrix_init(config, *out_axes), (heads, size, embed))
+        out_bias = self.param("out_bias", bias_init("embed"), (embed,))
+        out = jnp.einsum("BLNH,NHD->BLD", context, out_kernel.astype(self.dtype))
+        return out + out_bias.astype(self.dtype)
+
+
+class FeedForward(nn.Module):
+    """Two matrix products with GELU between."""
+
+    config: ModelConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, hidden: Hidden) -> Hidden:
+        config = self.config
+        inner = nn.Dense(
+            config.mlp_size,
+            dtype=self.dtype,
+            kernel_init=matrix_init(config, "embed", "mlp"),
+            bias_init=bias_init("mlp"),
+            name="inner",
+        )(hidden)
+        inner = nn.with_logical_constraint(gelu(inner), ("batch", "length", "mlp"))
+        return nn.Dense(
+            config.hidden_size,
+            dtype=self.dtype,
+            kernel_init=matrix_init(config, "mlp", "embed"),
+            bias_init=bias_init("embed"),
+            name="outer",
+        )(inner)
+
+
+class TransformerLayer(nn.Module):
+    """Attention and feed-forward, each followed by dropout, residual and LayerNorm (post-LN)."""
+
+    config: ModelConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(
+        self, hidden: Hidden, mask: Bool[Array, "batch 1 length length"], deterministic: bool
+    ) -> Hidden:
+        rate = self.config.dropout_rate
+        attended = SelfAttention(self.config, self.dtype, name="attention")(
+            hidden, mask=mask, deterministic=deterministic
+        )
+        attended = Dropout(rate)(attended, deterministic=deterministic)
+        hidden = layer_norm(self.config, "attention_norm")(hidden + attended).astype(self.dtype)
+        transformed = FeedForward(self.config, self.dtype, name="feed_forward")(hidden)
+        transformed = Dropout(rate)(transformed, deterministic=deterministic)
+        hidden = layer_norm(self.config, "feed_forward_norm")(hidden + transformed)
+        return nn.with_logical_constraint(hidden.astype(self.dtype), ("batch", "length", "embed"))

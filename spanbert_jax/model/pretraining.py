@@ -1,0 +1,73 @@
+"""SpanBERT: encoder, masked language head, span-boundary head.
+
+In: the arrays of a batch. Out: vocabulary logits at the prediction slots.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from spanbert_jax.config import ComputeConfig, ModelConfig
+from spanbert_jax.model.encoder import Encoder
+from spanbert_jax.model.heads import MaskedLanguageHead, SpanBoundaryHead, gather_positions
+
+
+class PretrainLogits(NamedTuple):
+    """Vocabulary logits of each objective at the prediction slots."""
+
+    mlm: Float[Array, "batch predictions vocab"]
+    span_boundary: Float[Array, "batch predictions vocab"] | None
+
+
+def compute_dtype(compute: ComputeConfig, platform: str | None = None) -> jnp.dtype:
+    """Dtype of matrix products: as configured, or what `platform` (default: JAX's) is good at."""
+    if compute.dtype != "auto":
+        return jnp.dtype(compute.dtype)
+    on_cpu = (platform or jax.default_backend()) == "cpu"
+    return jnp.dtype(jnp.float32 if on_cpu else jnp.bfloat16)
+
+
+class SpanBert(nn.Module):
+    """The model that is pretrained. `config.vocab_size` must be set."""
+
+    config: ModelConfig
+    compute: ComputeConfig = ComputeConfig()
+
+    @nn.compact
+    def __call__(
+        self,
+        token_ids: Int[Array, "batch length"],
+        *,
+        segment_ids: Int[Array, "batch length"],
+        document_ids: Int[Array, "batch length"],
+        position_ids: Int[Array, "batch length"],
+        masked_positions: Int[Array, "batch predictions"],
+        boundary_left: Int[Array, "batch predictions"],
+        boundary_right: Int[Array, "batch predictions"],
+        boundary_offset: Int[Array, "batch predictions"],
+        deterministic: bool = True,
+    ) -> PretrainLogits:
+        """Return float32 logits (batch, predictions, vocab); no SBO logits without that head."""
+        dtype = compute_dtype(self.compute)
+        hidden, table = Encoder(self.config, self.compute, dtype, name="encoder")(
+            token_ids,
+            segment_ids=segment_ids,
+            document_ids=document_ids,
+            position_ids=position_ids,
+            deterministic=deterministic,
+        )
+        mlm = MaskedLanguageHead(self.config, dtype, name="mlm_head")(
+            gather_positions(hidden, masked_positions), table=table
+        )
+        if not self.config.span_boundary_head:
+            return PretrainLogits(mlm, None)
+        span_boundary = SpanBoundaryHead(self.config, dtype, name="span_boundary_head")(
+            gather_positions(hidden, boundary_left),
+            right=gather_positions(hidden, boundary_right),
+            offset=boundary_offset,
+            table=table,
+        )
+        return PretrainLogits(mlm, span_boundary)

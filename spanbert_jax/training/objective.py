@@ -1,0 +1,80 @@
+"""The pretraining objective: masked language model plus span boundary (sec. 3.2).
+
+In: parameters and a batch. Out: (sum, weight) pairs, and the factor of each sum in the loss.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from spanbert_jax.config import ObjectiveConfig
+from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.model.losses import WeightedSums, cross_entropy
+from spanbert_jax.model.pretraining import SpanBert
+
+Params = dict
+Sums = dict[str, WeightedSums]
+
+
+@dataclass(frozen=True)
+class PretrainObjective:
+    """What a train step needs to know of pretraining."""
+
+    model: SpanBert
+    config: ObjectiveConfig
+
+    def init(self, key: jax.Array, batch: PretrainBatch) -> Params:
+        """Random parameters, boxed with their logical axes."""
+        return self.model.init(key, **_model_inputs(batch))["params"]
+
+    def sums(self, params: Params, batch: PretrainBatch, dropout_key: jax.Array | None) -> Sums:
+        """Sums of each loss over the batch; without a key nothing is dropped."""
+        logits = self.model.apply(
+            {"params": params},
+            **_model_inputs(batch),
+            deterministic=dropout_key is None,
+            rngs={} if dropout_key is None else {"dropout": dropout_key},
+        )
+        targets = batch.masked_ids
+        sums = {"mlm": cross_entropy(logits.mlm, target_ids=targets, weights=batch.masked_weights)}
+        if logits.span_boundary is not None:
+            sums["sbo"] = cross_entropy(
+                logits.span_boundary, target_ids=targets, weights=batch.boundary_weights
+            )
+        return sums
+
+    def scales(self, batch: PretrainBatch) -> dict[str, jax.Array]:
+        """Factor of each sum in the loss, known before any forward pass.
+
+        So gradients of microbatches only add up, and the unit is the masked token, globally.
+        """
+        masked = jnp.sum(batch.masked_weights).astype(jnp.float32)
+        boundary = jnp.sum(batch.boundary_weights).astype(jnp.float32)
+        if self.config.loss_normalization == "original":
+            # The released criterion divides by the number of SBO targets plus one.
+            scales = {"mlm": 1.0 / jnp.maximum(masked, 1.0), "sbo": 1.0 / (boundary + 1.0)}
+        else:
+            scales = {name: 1.0 / jnp.maximum(masked, 1.0) for name in ("mlm", "sbo")}
+        return {**scales, "sbo": self.config.span_boundary_weight * scales["sbo"]}
+
+
+def _model_inputs(batch: PretrainBatch) -> dict[str, jax.Array]:
+    """The fields that the model sees; targets and weights are the losses'."""
+    targets = ("masked_ids", "masked_weights", "boundary_weights")
+    return {name: value for name, value in batch._asdict().items() if name not in targets}
+
+
+def total_loss(sums: Sums, scales: dict[str, jax.Array]) -> jax.Array:
+    """The scalar that is minimised."""
+    return sum((scales[name] * value.loss for name, value in sums.items()), jnp.float32(0.0))
+
+
+def mean_metrics(sums: Sums) -> dict[str, jax.Array]:
+    """Mean loss and accuracy of each objective over its own targets."""
+    metrics = {}
+    for name, value in sums.items():
+        weight = jnp.maximum(value.weight, 1.0)
+        metrics[f"{name}_loss"] = value.loss / weight
+        metrics[f"{name}_accuracy"] = value.correct / weight
+    return metrics

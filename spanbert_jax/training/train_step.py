@@ -1,0 +1,137 @@
+"""One pure step: (state, batch) -> (state, metrics).
+
+No clock, file or print inside; no gradient outside.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.training.objective import (
+    Params,
+    PretrainObjective,
+    Sums,
+    mean_metrics,
+    total_loss,
+)
+
+Metrics = dict[str, jax.Array]
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything a step changes."""
+
+    step: jax.Array
+    """int32, steps taken, skipped ones included."""
+    params: Params
+    optimizer_state: Any
+    skipped_steps: jax.Array
+    """int32, steps whose gradients were not finite."""
+
+
+def init_state(
+    objective: PretrainObjective,
+    optimizer: optax.GradientTransformation,
+    *,
+    batch: PretrainBatch,
+    seed: int,
+) -> TrainState:
+    """Random parameters and zero moments; leaves are boxed with their logical axes."""
+    params = objective.init(jax.random.key(seed), batch)
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(
+        step=zero, params=params, optimizer_state=optimizer.init(params), skipped_steps=zero
+    )
+
+
+def make_train_step(
+    objective: PretrainObjective,
+    optimizer: optax.GradientTransformation,
+    *,
+    num_microbatches: int,
+    seed: int,
+) -> Callable[[TrainState, PretrainBatch], tuple[TrainState, Metrics]]:
+    """Build the step; jit it with shardings and a donated state.
+
+    Gradients that are not finite leave parameters and moments as they were; the step is counted in
+    `skipped_steps`.
+    """
+
+    def train_step(state: TrainState, batch: PretrainBatch) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        gradients, sums = _accumulate(objective, state.params, batch, num_microbatches, key)
+        norm = optax.global_norm(gradients)
+        finite = jnp.isfinite(norm)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
+        proposed = (optax.apply_updates(state.params, updates), optimizer_state)
+        params, optimizer_state = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old),
+            proposed,
+            (state.params, state.optimizer_state),
+        )
+        skipped = state.skipped_steps + jnp.where(finite, 0, 1)
+        metrics = {
+            "loss": total_loss(sums, objective.scales(batch)),
+            **mean_metrics(sums),
+            "grad_norm": norm,
+            "skipped_steps": skipped,
+        }
+        return TrainState(state.step + 1, params, optimizer_state, skipped), metrics
+
+    return train_step
+
+
+def make_eval_step(objective: PretrainObjective) -> Callable[[Params, PretrainBatch], Sums]:
+    """Build the evaluation of one batch: sums to be added over batches."""
+
+    def eval_step(params: Params, batch: PretrainBatch) -> Sums:
+        return objective.sums(params, batch, None)
+
+    return eval_step
+
+
+def _accumulate(
+    objective: PretrainObjective,
+    params: Params,
+    batch: PretrainBatch,
+    num_microbatches: int,
+    key: jax.Array,
+) -> tuple[Params, Sums]:
+    """Gradient of the batch's loss and its sums, one microbatch after the other."""
+    scales = objective.scales(batch)
+
+    def loss(params: Params, part: PretrainBatch, key: jax.Array) -> tuple[jax.Array, Sums]:
+        sums = objective.sums(params, part, key)
+        return total_loss(sums, scales), sums
+
+    gradient = jax.grad(loss, has_aux=True)
+    if num_microbatches == 1:
+        return gradient(params, batch, key)
+
+    def add_microbatch(carry: Any, part_and_key: Any) -> tuple[Any, None]:
+        part, part_key = part_and_key
+        return jax.tree.map(jnp.add, carry, gradient(params, part, part_key)), None
+
+    parts = jax.tree.map(lambda field: _split_rows(field, num_microbatches), batch)
+    keys = jax.random.split(key, num_microbatches)
+    first = jax.tree.map(lambda field: field[0], parts)
+    zeros = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+        jax.eval_shape(gradient, params, first, keys[0]),
+    )
+    return jax.lax.scan(add_microbatch, zeros, (parts, keys))[0]
+
+
+def _split_rows(field: jax.Array, num_parts: int) -> jax.Array:
+    """(B, ...) -> (num_parts, B / num_parts, ...), each part with rows of every device.
+
+    [[0], [1], [2], [3]], 2 -> [[[0], [2]], [[1], [3]]]
+    """
+    rows = field.reshape(-1, num_parts, *field.shape[1:])
+    return jnp.swapaxes(rows, 0, 1)

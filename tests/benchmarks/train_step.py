@@ -1,0 +1,169 @@
+"""Tokens per second of a train step beside Hugging Face's `BertForMaskedLM` in PyTorch, in one run.
+
+    pip install -e '.[bench]'
+    python tests/benchmarks/train_step.py --size small   # 4 x 256, V 8,000, B 32, T 128
+    python tests/benchmarks/train_step.py --size base    # 12 x 768, V 28,996, B 8, T 128
+
+Both train in float32 with AdamW and dropout 0.1 on the same random tokens; ours also trains the
+span-boundary objective. The two take turns (A B A B), so that a change of the machine's speed meets
+both. One JSON line per library, then the ratio of medians, and the share of the machine's matrix
+product peak that ours reaches.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from spanbert_jax.config import ComputeConfig, ModelConfig, ObjectiveConfig, OptimizerConfig
+from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.model.flops import train_step_flops
+from spanbert_jax.model.pretraining import SpanBert
+from spanbert_jax.training.objective import PretrainObjective
+from spanbert_jax.training.optimizer import make_optimizer
+from spanbert_jax.training.train_step import init_state, make_train_step
+
+SIZES = {
+    "small": (ModelConfig(vocab_size=8_000, hidden_size=256, num_layers=4, num_heads=4,
+                          mlp_size=1_024, max_positions=128), 32, 128),
+    "base": (ModelConfig(vocab_size=28_996), 8, 128),
+}  # fmt: skip
+
+
+def random_batch(model: ModelConfig, *, batch_size: int, length: int) -> PretrainBatch:
+    """Random tokens with 15% of the positions as targets of both objectives."""
+    rng = np.random.default_rng(0)
+    assert model.vocab_size is not None
+    num_predictions = int(np.ceil(0.15 * (length - 2)))
+    rows, slots = (batch_size, length), (batch_size, num_predictions)
+    positions = np.stack(
+        [np.sort(rng.choice(np.arange(2, length - 2), slots[1], replace=False))
+         for _ in range(batch_size)]
+    )  # fmt: skip
+    fields = PretrainBatch(
+        token_ids=rng.integers(5, model.vocab_size, rows),
+        segment_ids=np.zeros(rows),
+        document_ids=np.ones(rows),
+        position_ids=np.broadcast_to(np.arange(length), rows),
+        masked_positions=positions,
+        masked_ids=rng.integers(5, model.vocab_size, slots),
+        masked_weights=np.ones(slots),
+        boundary_left=positions - 1,
+        boundary_right=positions + 1,
+        boundary_offset=np.zeros(slots),
+        boundary_weights=np.ones(slots),
+    )
+    return PretrainBatch(*(field.astype(np.int32) for field in fields))
+
+
+def our_step(model: ModelConfig, batch: PretrainBatch, *, scan_layers: bool) -> Callable[[], None]:
+    """A closure that takes one step and waits for it."""
+    compute = ComputeConfig(dtype="float32", scan_layers=scan_layers)
+    objective = PretrainObjective(SpanBert(model, compute), ObjectiveConfig())
+    optimizer = make_optimizer(OptimizerConfig(), num_steps=100_000)
+    step = jax.jit(
+        make_train_step(objective, optimizer, num_microbatches=1, seed=0), donate_argnums=0
+    )
+    init = partial(init_state, objective, optimizer, seed=0)
+    state = nn.unbox(jax.jit(lambda batch: init(batch=batch))(batch))
+    device_batch = jax.tree.map(jnp.asarray, batch)
+
+    def run() -> None:
+        nonlocal state
+        state, metrics = step(state, device_batch)
+        jax.block_until_ready(metrics)
+
+    return run
+
+
+def torch_step(model: ModelConfig, batch: PretrainBatch) -> Callable[[], None]:
+    """The same step by PyTorch and transformers, masked language model alone."""
+    import torch
+    from transformers import BertConfig, BertForMaskedLM
+
+    bert = BertForMaskedLM(
+        BertConfig(
+            vocab_size=model.vocab_size,
+            hidden_size=model.hidden_size,
+            num_hidden_layers=model.num_layers,
+            num_attention_heads=model.num_heads,
+            intermediate_size=model.mlp_size,
+            max_position_embeddings=model.max_positions,
+        )
+    ).train()
+    optimizer = torch.optim.AdamW(bert.parameters(), lr=1e-4, weight_decay=0.01)
+    labels = np.full(batch.token_ids.shape, -100)
+    np.put_along_axis(labels, batch.masked_positions, batch.masked_ids, axis=1)
+    inputs = {
+        "input_ids": torch.from_numpy(batch.token_ids.astype(np.int64)),
+        "attention_mask": torch.from_numpy(batch.document_ids.astype(np.int64)),
+        "labels": torch.from_numpy(labels.astype(np.int64)),
+    }
+
+    def run() -> None:
+        optimizer.zero_grad()
+        bert(**inputs).loss.backward()
+        torch.nn.utils.clip_grad_norm_(bert.parameters(), 1.0)
+        optimizer.step()
+
+    return run
+
+
+def matmul_peak() -> float:
+    """FLOP/s of the best of several 2,048-wide float32 matrix products."""
+    matrix = jnp.ones((2_048, 2_048), jnp.float32)
+    product = jax.jit(lambda a: a @ a)
+    best = min(seconds(lambda: product(matrix).block_until_ready()) for _ in range(8))
+    return 2 * 2_048**3 / best
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--rounds", type=int, default=10, help="timed steps of each library")
+    parser.add_argument("--scan-layers", action="store_true")
+    parser.add_argument("--alone", action="store_true", help="ours only, without PyTorch")
+    args = parser.parse_args()
+    model, batch_size, length = SIZES[args.size]
+    batch = random_batch(model, batch_size=batch_size, length=length)
+    runs = {"spanbert_jax": our_step(model, batch, scan_layers=args.scan_layers)}
+    if not args.alone:
+        runs["transformers"] = torch_step(model, batch)
+    for run in runs.values():
+        run(), run()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(args.rounds):
+        for name, run in runs.items():
+            times[name].append(seconds(run))
+    tokens = batch_size * length
+    speeds = {name: tokens / statistics.median(values) for name, values in times.items()}
+    for name, values in times.items():
+        print(json.dumps({"benchmark": "train_step", "size": args.size, "library": name,
+                          "tokens_per_second": round(speeds[name]),
+                          "step_ms": [round(1e3 * t, 1) for t in sorted(values)]}))  # fmt: skip
+    flops = train_step_flops(model, batch_size=batch_size, sequence_length=length,
+                             num_predictions=batch.masked_ids.shape[1])  # fmt: skip
+    achieved = flops / statistics.median(times["spanbert_jax"])
+    summary = {"benchmark": "train_step", "size": args.size,
+               "share_of_matmul_peak": round(achieved / matmul_peak(), 3)}  # fmt: skip
+    if not args.alone:
+        summary["ratio"] = round(speeds["spanbert_jax"] / speeds["transformers"], 3)
+    print(json.dumps(summary))
+
+
+if __name__ == "__main__":
+    main()
