@@ -1,0 +1,235 @@
+"""Chooses the tokens of a block that are hidden: the original's law, without a loop over examples.
+
+In: token ids of whole blocks, one seed per block. Out: the flat positions of the hidden tokens.
+
+The original (SpanBERT sec. 3.1 and its released code) masks one block at a time: it draws an anchor
+uniformly over the subwords, draws again if that subword is masked already, moves to the start of
+its word, masks as many whole words as a truncated geometric law says, and stops in the middle of a
+span, even of a word, as soon as ceil(0.15 n) subwords are masked. Here all blocks of a batch do so
+at once, in rounds: a round takes the next `D` draws of every block, finds out which of them the
+original would have taken, and hides their tokens in the order of the draws. Draws beyond the budget
+change nothing, so one round is nearly always enough, and its size changes no result.
+
+Positions are flat: column + row x W in a batch of rows of W tokens.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int32, UInt64
+
+from spanbert_jax.config import MaskingConfig
+from spanbert_jax.data.host_tensorflow import tf
+from spanbert_jax.data.random_bits import uniform
+
+ANCHOR_STREAM = 0
+LENGTH_STREAM = 1
+
+
+class Words(NamedTuple):
+    """The words of a batch of rows; the first token of a row always starts one."""
+
+    starts: Int32[tf.Tensor, " words"]
+    """Flat position of each word's first token, then sentinels behind the last row."""
+    of_token: Int32[tf.Tensor, " tokens"]
+    """Index of the word that each token belongs to."""
+
+
+class Spans(NamedTuple):
+    """One span per draw, in flat positions; `end` is exclusive and within the block."""
+
+    start: Int32[tf.Tensor, "batch draws"]
+    end: Int32[tf.Tensor, "batch draws"]
+
+
+def hidden_positions(
+    block_ids: Int32[tf.Tensor, "batch width"],
+    *,
+    lengths: Int32[tf.Tensor, " batch"],
+    seeds: UInt64[tf.Tensor, " batch"],
+    word_starts: Bool[tf.Tensor, " vocab"],
+    config: MaskingConfig,
+) -> Int32[tf.Tensor, " hidden"]:
+    """Flat positions of the hidden tokens, ascending: exactly `budgets(lengths)` in every row.
+
+    seeds: one per row; a row's result depends on its own ids, length and seed only.
+    """
+    batch_size, width = block_ids.shape
+    limits = budgets(lengths, mask_ratio=config.mask_ratio)
+    words = find_words(block_ids, word_starts=None if config.scheme == "subword" else word_starts)
+    length_law = span_length_law(config)
+    num_draws = _draws_per_round(config.num_predictions(width + 2), length_law)
+
+    def is_unfinished(first_draw: tf.Tensor, hidden: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_any(counts < limits)
+
+    def hide_round(first_draw: tf.Tensor, hidden: tf.Tensor, counts: tf.Tensor) -> tuple:
+        draws = tf.range(num_draws) + first_draw
+        spans = draw_spans(
+            words, width=width, lengths=lengths, seeds=seeds, draws=draws, length_law=length_law
+        )
+        taken = taken_draws(spans, are_free=~tf.gather(hidden, spans.start))
+        positions, new_counts = newly_hidden(
+            spans, taken, hidden=hidden, counts=counts, limits=limits
+        )
+        hidden = tf.tensor_scatter_nd_update(
+            hidden, positions[:, None], tf.ones_like(positions, tf.bool)
+        )
+        return first_draw + num_draws, hidden, new_counts
+
+    _, hidden, _ = tf.while_loop(
+        is_unfinished,
+        hide_round,
+        loop_vars=(
+            tf.constant(0),
+            tf.zeros([batch_size * width], tf.bool),
+            tf.zeros([batch_size], tf.int32),
+        ),
+    )
+    return tf.cast(tf.where(hidden)[:, 0], tf.int32)
+
+
+def budgets(
+    lengths: Int32[tf.Tensor, " batch"], *, mask_ratio: float
+) -> Int32[tf.Tensor, " batch"]:
+    """Tokens to hide in each block: ceil(mask_ratio x length).
+
+    budgets([510, 126, 1, 0], mask_ratio=0.15) -> [77, 19, 1, 0]
+    """
+    # 1e-9: 0.15 x 20 is 3.0000000000000004 in some orders of evaluation, and must stay 3.
+    return tf.cast(tf.math.ceil(mask_ratio * tf.cast(lengths, tf.float64) - 1e-9), tf.int32)
+
+
+def span_length_law(config: MaskingConfig) -> Float64[np.ndarray, " max_span_words"]:
+    """P(length <= l) for l = 1, 2, ...: the geometric law, cut off and renormalised (sec. 3.1).
+
+    span_length_law(MaskingConfig(geometric_p=0.5, max_span_words=2)) -> [0.6667, 1.0]
+    """
+    if config.scheme != "geometric_span":
+        return np.ones(1)
+    lengths = np.arange(1, config.max_span_words + 1)
+    cumulative = 1.0 - (1.0 - config.geometric_p) ** lengths
+    return cumulative / cumulative[-1]
+
+
+def find_words(
+    block_ids: Int32[tf.Tensor, "batch width"], *, word_starts: Bool[tf.Tensor, " vocab"] | None
+) -> Words:
+    """Group tokens into words; without `word_starts` every token is a word of its own.
+
+    block_ids = [[5, 7, 8], [7, 5, 5]] where 7 and 8 go on with a word
+    -> starts = [0, 3, 4, 5, 6...], of_token = [0, 0, 0, 1, 2, 3]
+    """
+    num_tokens = block_ids.shape[0] * block_ids.shape[1]
+    if word_starts is None:
+        return Words(tf.range(num_tokens + 1), tf.range(num_tokens))
+    first_column = tf.ones_like(block_ids[:, :1], tf.bool)
+    flags = tf.concat([first_column, tf.gather(word_starts, block_ids[:, 1:])], axis=1)
+    flags = tf.reshape(flags, [-1])
+    starts = tf.cast(tf.where(flags)[:, 0], tf.int32)
+    of_token = tf.cumsum(tf.cast(flags, tf.int32)) - 1
+    return Words(tf.concat([starts, [num_tokens]], axis=0), of_token)
+
+
+def draw_spans(
+    words: Words,
+    *,
+    width: int,
+    lengths: Int32[tf.Tensor, " batch"],
+    seeds: UInt64[tf.Tensor, " batch"],
+    draws: Int32[tf.Tensor, " draws"],
+    length_law: Float64[np.ndarray, " max_span_words"],
+) -> Spans:
+    """The spans that the draws of these numbers ask for, whether they are taken or not."""
+    row_start = (tf.range(lengths.shape[0]) * width)[:, None]
+    uniform_anchor = uniform(seeds[:, None], stream=ANCHOR_STREAM, counters=draws)
+    anchor = tf.cast(uniform_anchor * tf.cast(lengths, tf.float64)[:, None], tf.int32) + row_start
+    first_word = tf.gather(words.of_token, anchor)
+    num_words = tf.ones_like(first_word)
+    if len(length_law) > 1:
+        uniform_length = uniform(seeds[:, None], stream=LENGTH_STREAM, counters=draws)
+        num_words += _bucket(uniform_length, length_law[:-1])
+    last_word = tf.minimum(first_word + num_words, tf.size(words.starts) - 1)
+    end = tf.minimum(tf.gather(words.starts, last_word), row_start + lengths[:, None])
+    return Spans(tf.gather(words.starts, first_word), end)
+
+
+def taken_draws(
+    spans: Spans, *, are_free: Bool[tf.Tensor, "batch draws"]
+) -> Bool[tf.Tensor, "batch draws"]:
+    """Which draws the original takes: those whose anchor no earlier taken span has masked.
+
+    start = [[0, 2, 1]], end = [[2, 5, 4]], all free -> [[True, True, False]]
+    (the third anchor lies in the first span)
+    """
+    batch_size, num_draws = spans.start.shape
+    distance = spans.start[:, None, :] - spans.start[:, :, None]
+    size = (spans.end - spans.start)[:, :, None]
+    is_earlier = tf.constant(np.triu(np.ones([num_draws, num_draws], bool), 1))
+    # The few pairs of draws in a row where the earlier one's span covers the later one's anchor.
+    row, earlier, later = tf.unstack(
+        tf.cast(tf.where((distance >= 0) & (distance < size) & is_earlier), tf.int32), num=3, axis=1
+    )
+    earlier, later = row * num_draws + earlier, row * num_draws + later
+    are_free = tf.reshape(are_free, [-1])
+
+    def without_blocked(taken: tf.Tensor) -> tf.Tensor:
+        blocking = tf.boolean_mask(later, tf.gather(taken, earlier))
+        return tf.tensor_scatter_nd_update(
+            are_free, blocking[:, None], tf.zeros_like(blocking, tf.bool)
+        )
+
+    # A draw is settled one round after the draws that could block it: the fixed point is unique.
+    _, taken = tf.while_loop(
+        lambda before, now: tf.reduce_any(before != now),
+        lambda before, now: (now, without_blocked(now)),
+        loop_vars=(are_free, without_blocked(are_free)),
+    )
+    return tf.reshape(taken, [batch_size, num_draws])
+
+
+def newly_hidden(
+    spans: Spans,
+    taken: Bool[tf.Tensor, "batch draws"],
+    *,
+    hidden: Bool[tf.Tensor, " tokens"],
+    counts: Int32[tf.Tensor, " batch"],
+    limits: Int32[tf.Tensor, " batch"],
+) -> tuple[Int32[tf.Tensor, " new"], Int32[tf.Tensor, " batch"]]:
+    """Positions the taken spans add to `hidden` within the limits, and the new counts of the rows.
+
+    Tokens are hidden in the order of draws, inside a span from left to right: the last span may be
+    cut anywhere. A token that is hidden already costs nothing.
+    """
+    batch_size, num_draws = taken.shape
+    last = tf.where(taken, spans.end, spans.start)
+    tokens = tf.ragged.range(
+        tf.reshape(spans.start, [-1]), tf.reshape(last, [-1]), row_splits_dtype=tf.int32
+    )
+    row_splits = tf.gather(tokens.row_splits, tf.range(batch_size + 1) * num_draws)
+    positions, order = tokens.values, tf.range(tf.size(tokens.values))
+    first_order = tf.math.unsorted_segment_min(order, positions, tf.size(hidden))
+    is_new = (tf.gather(first_order, positions) == order) & ~tf.gather(hidden, positions)
+
+    num_before = tf.pad(tf.cumsum(tf.cast(is_new, tf.int32)), [[1, 0]])
+    row_before = tf.gather(num_before, row_splits)
+    room = limits - counts + row_before[:-1]
+    row = positions // (tf.size(hidden) // batch_size)
+    is_kept = is_new & (num_before[:-1] < tf.gather(room, row))
+    new_counts = tf.minimum(counts + row_before[1:] - row_before[:-1], limits)
+    return tf.boolean_mask(positions, is_kept), new_counts
+
+
+def _draws_per_round(budget: int, length_law: Float64[np.ndarray, " max_span_words"]) -> int:
+    """Draws that fill the budget in nearly all rows of a batch, rejected ones included."""
+    mean_words = len(length_law) - float(np.sum(length_law[:-1]))
+    return math.ceil(1.4 * budget / mean_words) + 8
+
+
+def _bucket(
+    values: Float64[tf.Tensor, "batch draws"], thresholds: Float64[np.ndarray, " n"]
+) -> Int32[tf.Tensor, "batch draws"]:
+    """How many thresholds each value has reached."""
+    flat = tf.searchsorted(tf.constant(thresholds), tf.reshape(values, [-1]), side="right")
+    return tf.reshape(flat, values.shape)

@@ -1,0 +1,141 @@
+"""mask_blocks against the original's procedure: one block, one draw, one token at a time."""
+
+import math
+
+import numpy as np
+import pytest
+
+from spanbert_jax.config import MaskingConfig
+from spanbert_jax.data import masking, spans
+from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.data.host_tensorflow import tf
+
+VOCAB_SIZE = 1000
+CLS, SEP, MASK, PAD = 1, 2, 3, 0
+MAX_OFFSETS = 3
+
+
+def uniform(seed: int, stream: int, counter: int) -> float:
+    """Number (stream, counter) of SplitMix64, in Python integers."""
+    modulus = 2**64
+    z = (seed + ((stream << 32) + counter + 1) * 0x9E3779B97F4A7C15) % modulus
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) % modulus
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) % modulus
+    return ((z ^ (z >> 31)) >> 11) * 2.0**-53
+
+
+def choose_hidden(is_start: np.ndarray, *, seed: int, config: MaskingConfig) -> list[int]:
+    """Draw anchors, reject masked ones, mask whole words until the budget is spent."""
+    length = len(is_start)
+    budget = math.ceil(round(config.mask_ratio * length, 6))
+    law = config.geometric_p * (1 - config.geometric_p) ** np.arange(config.max_span_words)
+    cumulative = np.cumsum(law) / np.sum(law)
+    hidden: set[int] = set()
+    draw = 0
+    while len(hidden) < budget:
+        anchor = int(uniform(seed, spans.ANCHOR_STREAM, draw) * length)
+        num_words = 1
+        if config.scheme == "geometric_span":
+            num_words += int(np.sum(uniform(seed, spans.LENGTH_STREAM, draw) >= cumulative[:-1]))
+        draw += 1
+        if anchor in hidden:
+            continue
+        position = anchor
+        while not is_start[position]:
+            position -= 1
+        while num_words and position < length and len(hidden) < budget:
+            hidden.add(position)
+            position += 1
+            num_words -= position == length or bool(is_start[position])
+    return sorted(hidden)
+
+
+def mask_block(
+    ids: np.ndarray, *, seed: int, vocabulary: masking.Vocabulary, config: MaskingConfig
+) -> tuple[list[int], list[list[int]]]:
+    """Row without padding, and one line per target in the order of the fields of the batch."""
+    is_start = (
+        vocabulary.word_starts[ids] if config.scheme != "subword" else np.ones(len(ids), bool)
+    )
+    is_start = is_start.copy()
+    is_start[0] = True
+    hidden = choose_hidden(is_start, seed=seed, config=config)
+    row, targets = ids.copy(), []
+    for position in hidden:
+        first = last = position
+        while first - 1 in hidden:
+            first -= 1
+        while last + 1 in hidden:
+            last += 1
+        drawn_at = position if config.scheme == "subword" else first
+        draw = uniform(seed, masking.REPLACEMENT_STREAM, drawn_at)
+        if draw < config.mask_token_prob:
+            row[position] = MASK
+        elif draw < config.mask_token_prob + config.random_token_prob:
+            counts = vocabulary.cumulative_counts
+            place = int(uniform(seed, masking.RANDOM_TOKEN_STREAM, position) * counts[-1])
+            row[position] = np.flatnonzero(counts > place)[0]
+        offset = position - first
+        if first > 0 and last < len(ids) - 1 and offset < MAX_OFFSETS:
+            boundary = [first, last + 2, offset, 1]
+        else:
+            boundary = [0, 0, 0, 0]
+        targets.append([position + 1, int(ids[position]), 1, *boundary])
+    return [CLS, *row.tolist(), SEP], targets
+
+
+def mask_one_by_one(
+    block_ids: np.ndarray, *, lengths: np.ndarray, seeds: np.ndarray, num_predictions: int, **how
+) -> PretrainBatch:
+    batch_size, width = block_ids.shape
+    token_ids = np.full((batch_size, width + 2), PAD)
+    document_ids = np.zeros_like(token_ids)
+    slots = np.zeros((batch_size, num_predictions, 7), int)
+    for i, (ids, length, seed) in enumerate(zip(block_ids, lengths, seeds, strict=True)):
+        row, targets = mask_block(ids[:length], seed=int(seed), **how)
+        token_ids[i, : len(row)] = row
+        document_ids[i, : len(row)] = 1
+        slots[i, : len(targets)] = targets
+    columns = np.broadcast_to(np.arange(width + 2), token_ids.shape)
+    return PretrainBatch(
+        token_ids, np.zeros_like(token_ids), document_ids, columns, *np.moveaxis(slots, -1, 0)
+    )
+
+
+CONFIGS = {
+    "geometric_span": MaskingConfig(),
+    "spans of at most three words": MaskingConfig(max_span_words=3),
+    "half of all tokens": MaskingConfig(mask_ratio=0.5),
+    "nearly all tokens": MaskingConfig(mask_ratio=0.95),
+    "whole_word": MaskingConfig(scheme="whole_word"),
+    "subword": MaskingConfig(scheme="subword"),
+}
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+@pytest.mark.parametrize("word_density", [0.03, 0.4, 0.8, 1.0])
+def test_batched_masks_equal_those_of_the_sequential_procedure(
+    config: MaskingConfig, word_density: float
+) -> None:
+    rng = np.random.default_rng(int(100 * word_density))
+    lengths = np.concatenate([[1, 2, 3, 6, 7, 120, 120], rng.integers(1, 121, 57)]).astype(np.int32)
+    block_ids = rng.integers(10, VOCAB_SIZE, (64, 120)).astype(np.int32)
+    block_ids[np.arange(120) >= lengths[:, None]] = PAD
+    how = dict(
+        lengths=lengths,
+        seeds=rng.integers(0, 2**64, 64, np.uint64),
+        vocabulary=masking.Vocabulary(
+            word_starts=rng.random(VOCAB_SIZE) < word_density,
+            cumulative_counts=np.cumsum(rng.integers(0, 50, VOCAB_SIZE)),
+            cls_id=CLS, sep_id=SEP, mask_id=MASK, pad_id=PAD,
+        ),
+        config=config,
+        num_predictions=config.num_predictions(122) + 1,
+    )  # fmt: skip
+    expected = mask_one_by_one(block_ids, **how)
+    tensors = {name: tf.constant(how.pop(name)) for name in ("lengths", "seeds")}
+    actual = masking.mask_blocks(
+        tf.constant(block_ids), max_boundary_offsets=MAX_OFFSETS, **tensors, **how
+    )
+    for name, field in expected._asdict().items():
+        np.testing.assert_array_equal(getattr(actual, name), field, err_msg=name)
