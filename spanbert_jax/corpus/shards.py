@@ -78,6 +78,8 @@ class Manifest:
     tokenizer: TokenizerInfo
     unigram_sha256: str
     sources: tuple[str, ...]
+    inputs: Mapping[str, int] = field(default_factory=dict)
+    """Files that the sources name, with their sizes in bytes."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Fields of PrepareConfig that shape the shards."""
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -163,6 +165,7 @@ def _parse_manifest(content: dict[str, Any]) -> Manifest:
         tokenizer=TokenizerInfo(**content["tokenizer"]),
         unigram_sha256=content["unigram_sha256"],
         sources=tuple(content["sources"]),
+        inputs=content["inputs"],
         options=content["options"],
         counts=content["counts"],
         format_version=content["format_version"],
@@ -199,8 +202,8 @@ def _load_array(path: epath.Path) -> np.ndarray:
 
 def _broken(path: epath.Path, what: str) -> UserError:
     return UserError(
-        f"{path}: {what}; delete {MANIFEST_FILE} and this file, and run `spanbert prepare` again "
-        "with the same options: it makes anew only what is gone"
+        f"{path}: {what}; delete this file if it is there and run `spanbert prepare` again with "
+        "the same options: only what is gone is made anew"
     )
 
 

@@ -1,0 +1,62 @@
+"""JSON lines: an object a line, its text in a named field."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from etils import epath
+
+from spanbert_jax.corpus.documents import Input, RawDocument, Reading
+from spanbert_jax.corpus.paths import file_inputs, read_lines
+from spanbert_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class JsonLinesSource:
+    """A line is a document; line breaks inside its text end paragraphs."""
+
+    spec: str
+    files: tuple[epath.Path, ...]
+    field: str = "text"
+
+    @property
+    def inputs(self) -> list[Input]:
+        return file_inputs(self.files)
+
+    def read(self, reading: Reading) -> Iterator[RawDocument]:
+        for path in self.files:
+            for number, line in read_lines(path, reading):
+                if line and not line.isspace():
+                    where = f"{path}:{number}"
+                    yield RawDocument(self._text_of(line, where), where, "plain")
+
+    def _text_of(self, line: str, where: str) -> str:
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(
+                f"{where}: must be one JSON object a line ({error}); mend the line, "
+                "or name the kind of source that the file is"
+            ) from error
+        if not isinstance(record, dict):
+            raise UserError(
+                f"{where}: must be a JSON object, found {type(record).__name__}; "
+                f'write every document as {{"{self.field}": "..."}}'
+            )
+        if self.field not in record:
+            raise UserError(
+                f"{where}: has no field {self.field!r}, only {', '.join(map(repr, record))}; "
+                "name the field that holds the text after #, as in jsonl:data.jsonl#body"
+            )
+        if not isinstance(record[self.field], str):
+            raise UserError(
+                f"{where}: field {self.field!r} must be text, "
+                f"found {type(record[self.field]).__name__}; name another field after #"
+            )
+        text = record[self.field]
+        if "\\ud" in line.lower() and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise UserError(
+                f"{where}: field {self.field!r} holds half of a surrogate pair (an escape \\ud800 "
+                "to \\udfff), which is no character; write the line anew as UTF-8"
+            )
+        return text

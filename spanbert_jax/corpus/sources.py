@@ -1,0 +1,68 @@
+"""Reads the specification of a source, such as `jsonl:/data/*.jsonl.gz#body`, and opens it.
+
+In: text files, JSON lines, Wikipedia dumps, TensorFlow Datasets. Out: documents.
+"""
+
+import difflib
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from spanbert_jax.corpus.documents import Document, Reading, Source, clean_document
+from spanbert_jax.corpus.json_lines import JsonLinesSource
+from spanbert_jax.corpus.paths import find_files
+from spanbert_jax.corpus.plain_text import TextSource
+from spanbert_jax.corpus.tfds import TfdsSource
+from spanbert_jax.corpus.wikipedia import WikipediaSource
+from spanbert_jax.errors import UserError
+
+
+def _text(spec: str, place: str) -> Source:
+    return TextSource(spec, find_files(place, spec=spec))
+
+
+def _text_files(spec: str, place: str) -> Source:
+    return TextSource(spec, find_files(place, spec=spec), document_per_file=True)
+
+
+def _json_lines(spec: str, place: str) -> Source:
+    pattern, _, field = place.partition("#")
+    return JsonLinesSource(spec, find_files(pattern, spec=spec), field or "text")
+
+
+def _wikipedia(spec: str, place: str) -> Source:
+    return WikipediaSource(spec, find_files(place, spec=spec))
+
+
+def _tfds(spec: str, place: str) -> Source:
+    dataset, _, field = place.partition("#")
+    name, _, split = dataset.partition("@")
+    return TfdsSource(spec, name, split or "train", field or "text")
+
+
+KINDS: dict[str, Callable[[str, str], Source]] = {
+    "text": _text,
+    "text-files": _text_files,
+    "jsonl": _json_lines,
+    "wikipedia": _wikipedia,
+    "tfds": _tfds,
+}
+
+
+def find_source(spec: str) -> Source:
+    """The source that `spec` names, its files found; nothing is read yet.
+
+    Raises `UserError` for an unknown kind, and where no file matches.
+    """
+    kind, colon, place = spec.partition(":")
+    if kind not in KINDS or not colon or not place:
+        nearest = difflib.get_close_matches(kind, KINDS, n=1)
+        hint = f"perhaps you meant {nearest[0]}:{place}" if nearest else "for instance text:*.txt"
+        raise UserError(
+            f"--source {spec}: must be KIND:PLACE with one of the kinds {', '.join(KINDS)}; {hint}"
+        )
+    return KINDS[kind](spec, place)
+
+
+def open_source(spec: str) -> Iterator[Document]:
+    """Cleaned documents of a source, in order, one at a time."""
+    return (clean_document(raw, Counter()) for raw in find_source(spec).read(Reading()))

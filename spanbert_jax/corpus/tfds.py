@@ -1,0 +1,100 @@
+"""TensorFlow Datasets: every example is a document. TensorFlow is imported only here, when read."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from spanbert_jax.corpus.documents import Input, RawDocument, Reading
+from spanbert_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class TfdsSource:
+    """One split of a dataset, in its stored order.
+
+    Data that is prepared already (in $TFDS_DATA_DIR or ~/tensorflow_datasets) is read as it is;
+    else it is downloaded and prepared first.
+    """
+
+    spec: str
+    name: str
+    """name, name/config or name/config:version."""
+    split: str = "train"
+    field: str = "text"
+
+    @cached_property
+    def _builder(self) -> Any:
+        import tensorflow_datasets as tfds
+
+        try:
+            return tfds.builder(self.name, data_dir=os.environ.get("TFDS_DATA_DIR"))
+        except (tfds.core.DatasetNotFoundError, ValueError, OSError) as error:
+            first_line = str(error).partition("\n")[0]
+            raise UserError(
+                f"--source {self.spec}: TensorFlow Datasets knows no {self.name!r} ({first_line}); "
+                "check the name, or set TFDS_DATA_DIR to the folder that holds it"
+            ) from error
+
+    @property
+    def inputs(self) -> list[Input]:
+        """The split and its size; known once the data is prepared."""
+        self._prepare()
+        self._check_names()
+        return [Input(f"{self._builder.info.full_name}@{self.split}", self._split_info.num_bytes)]
+
+    @property
+    def _split_info(self) -> Any:
+        return self._builder.info.splits[self.split]
+
+    def _prepare(self) -> None:
+        try:
+            self._builder.download_and_prepare()
+        except Exception as error:  # network, disk, checksums: each library raises its own
+            raise UserError(
+                f"--source {self.spec}: could not be downloaded and prepared ({error}); prepare it "
+                f"with `tfds build {self.name}` and set TFDS_DATA_DIR to the folder that holds it"
+            ) from error
+
+    def _check_names(self) -> None:
+        splits, features = self._builder.info.splits, self._builder.info.features
+        # A split may be cut, as in train[:10%]; its name comes before the bracket.
+        if self.split.partition("[")[0] not in splits:
+            raise UserError(
+                f"--source {self.spec}: has no split {self.split!r}, only {', '.join(splits)}; "
+                "name one of them after @, as in tfds:wikipedia/20230601.en@train"
+            )
+        if self.field not in features:
+            raise UserError(
+                f"--source {self.spec}: has no field {self.field!r}, only {', '.join(features)}; "
+                "name the one that holds the text after #, as in tfds:imdb_reviews#text"
+            )
+
+    def read(self, reading: Reading) -> Iterator[RawDocument]:
+        import tensorflow_datasets as tfds
+
+        (source,) = self.inputs
+        # One file after the other: a mixed order would change the shards from run to run.
+        order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
+        examples = self._builder.as_dataset(
+            split=self.split, shuffle_files=False, read_config=order
+        )
+        step = source.size / max(1, self._split_info.num_examples)
+        for number, example in enumerate(tfds.as_numpy(examples)):
+            where = f"{source.name}:{number}"
+            reading.size_done += step
+            yield RawDocument(self._text_of(example[self.field], where), where, "plain")
+
+    def _text_of(self, value: Any, where: str) -> str:
+        if not isinstance(value, bytes):
+            raise UserError(
+                f"{where}: field {self.field!r} must be text, found {type(value).__name__}; "
+                "name another field after #"
+            )
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{where}: text must be UTF-8 ({error}); choose a dataset or field of UTF-8 text"
+            ) from error
