@@ -1,0 +1,172 @@
+"""What a run measured, on disk. In: step and numbers. Out: metrics.jsonl and TensorBoard files."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Protocol, Self
+
+from etils import epath
+
+from spanbert_jax.errors import UserError
+
+METRICS_FILE = "metrics.jsonl"
+TENSORBOARD_FOLDER = "tensorboard"
+HELD_OUT = "held_out_"
+
+
+class MetricSink(Protocol):
+    """A place that numbers of a step are written to."""
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class MetricsWriter:
+    """Writes the numbers of a step to every sink; a context manager."""
+
+    def __init__(self, sinks: Iterable[MetricSink]) -> None:
+        self._sinks = list(sinks)
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """`metrics` may hold any number, on the device too: it is read here, and so waited for."""
+        values = {name: float(value) for name, value in metrics.items()}
+        for sink in self._sinks:
+            sink.write(step, values)
+
+    def close(self) -> None:
+        for sink in self._sinks:
+            sink.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_metrics(run_dir: str | Path, *, start_step: int = 0) -> MetricsWriter:
+    """Write to metrics.jsonl and to tensorboard/ of a run that starts or goes on at `start_step`.
+
+    What a crashed run wrote for later steps is dropped: these steps come again. At step 0 nothing
+    is kept.
+    """
+    folder = epath.Path(run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    return MetricsWriter(
+        [
+            JsonLines(folder / METRICS_FILE, start_step=start_step),
+            TensorBoard(folder / TENSORBOARD_FOLDER, start_step=start_step),
+        ]
+    )
+
+
+class JsonLines:
+    """One JSON object a line: step, time in seconds since 1970, and the numbers."""
+
+    def __init__(
+        self, path: epath.Path, *, start_step: int = 0, clock: Callable[[], float] = time.time
+    ) -> None:
+        drop_later_steps(path, step=start_step)
+        self._clock = clock
+        self._file: IO[str] = path.open("a")
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        # JSON knows no NaN: null stands for a number that is not finite.
+        numbers = {name: x if math.isfinite(x) else None for name, x in metrics.items()}
+        line = {"step": step, "time": round(self._clock(), 3), **numbers}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TensorBoard:
+    """Event files, with training and held-out figures of the same name side by side."""
+
+    def __init__(self, folder: epath.Path, *, start_step: int = 0) -> None:
+        from tensorboardX import SummaryWriter
+        from tensorboardX.record_writer import register_writer_factory
+
+        register_writer_factory("gs", _EventFiles())
+        # Events of later steps, from before a crash, are hidden by the event that this writes.
+        purge = {"purge_step": start_step + 1} if start_step else {}
+        self._writer = SummaryWriter(str(folder), **purge)
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            self._writer.add_scalar(tensorboard_tag(name), value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _EventFiles:
+    """Opens event files on gs:// with what the rest of a run is written with."""
+
+    def open(self, path: str) -> Any:
+        return epath.Path(path).open("wb")
+
+    def directory_check(self, path: str) -> None:
+        epath.Path(path).mkdir(parents=True, exist_ok=True)
+
+
+def tensorboard_tag(name: str) -> str:
+    """tensorboard_tag("held_out_loss") -> "loss/held_out"; tensorboard_tag("loss") -> "loss/train"."""
+    split = "held_out" if name.startswith(HELD_OUT) else "train"
+    return f"{name.removeprefix(HELD_OUT)}/{split}"
+
+
+def read_metrics(path: str | Path) -> list[dict[str, float]]:
+    """Read metrics.jsonl: one dict a line, with NaN for null.
+
+    A last line that a crash cut short is left out.
+
+    Raises:
+        UserError: another line is no JSON object with a step.
+    """
+    lines = epath.Path(path).read_text().split("\n")
+    records = []
+    for number, line in enumerate(lines, start=1):
+        record = _parsed(line)
+        if record is not None:
+            records.append(record)
+        elif number < len(lines):
+            raise UserError(
+                f"{path}:{number} is no JSON object with a step; mend the line or delete it"
+            )
+    return records
+
+
+def _parsed(line: str) -> dict[str, float] | None:
+    try:
+        record = json.loads(line)
+        record["step"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return {name: math.nan if x is None else x for name, x in record.items()}
+
+
+def drop_later_steps(path: epath.Path, *, step: int) -> None:
+    """Keep the lines up to `step`, none where it is 0; all of it happens or nothing."""
+    if not path.exists():
+        return
+    text = path.read_text()
+    kept = "".join(
+        line
+        for line, record in zip(text.splitlines(keepends=True), read_metrics(path), strict=False)
+        if step and record["step"] <= step
+    )
+    if kept != text:
+        temporary = path.parent / f"{path.name}.tmp"
+        temporary.write_text(kept)
+        temporary.replace(path)
