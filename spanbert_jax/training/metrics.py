@@ -121,7 +121,7 @@ class _EventFiles:
 
 
 def tensorboard_tag(name: str) -> str:
-    """tensorboard_tag("held_out_loss") -> "loss/held_out"; tensorboard_tag("loss") -> "loss/train"."""
+    """tensorboard_tag("held_out_loss") -> "loss/held_out"; "loss" -> "loss/train"."""
     split = "held_out" if name.startswith(HELD_OUT) else "train"
     return f"{name.removeprefix(HELD_OUT)}/{split}"
 
