@@ -1,0 +1,356 @@
+"""From raw text to shards: the corpus layer from end to end.
+
+In: PrepareConfig. Out: a folder of shards with its manifest. Documents are read in this process
+and cleaned, split and tokenized in several; the shards are the same bytes whatever their number.
+"""
+
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from etils import epath
+
+from spanbert_jax.config import PrepareConfig
+from spanbert_jax.corpus.documents import RawDocument, Reading, Source
+from spanbert_jax.corpus.encoding import (
+    EncodedDocuments,
+    encode_documents,
+    sentences_of,
+    start_encoder,
+)
+from spanbert_jax.corpus.files import TEMPORARY_SUFFIX, sha256_of
+from spanbert_jax.corpus.held_out import document_key, held_out_limit
+from spanbert_jax.corpus.progress import Progress
+from spanbert_jax.corpus.record import RECORD_FILE, Record, check_same, make_record, read_record
+from spanbert_jax.corpus.shard_writer import ShardWriter
+from spanbert_jax.corpus.shards import (
+    ARRAYS,
+    MANIFEST_FILE,
+    SPLITS,
+    UNIGRAM_FILE,
+    Manifest,
+    ShardInfo,
+    TokenizerInfo,
+    count_unigrams,
+    read_manifest,
+    token_dtype,
+    write_array,
+    write_manifest,
+)
+from spanbert_jax.corpus.sources import find_source
+from spanbert_jax.corpus.tokenizer_sample import sample_documents
+from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
+from spanbert_jax.corpus.tokenizers.loading import TRAINED_KINDS, find_tokenizer_file
+from spanbert_jax.corpus.workers import map_in_order
+from spanbert_jax.errors import UserError
+
+# Text that one worker takes at a time: large beside the cost of a message, small beside memory.
+_UNIT_CHARACTERS = 1 << 18
+
+
+class ReadDocument(NamedTuple):
+    """A raw document with its place in the sources and the key that decides its split."""
+
+    number: int
+    key: int
+    num_bytes: int
+    raw: RawDocument
+
+
+@dataclass
+class Job:
+    """One run of `prepare` after its dry checks."""
+
+    config: PrepareConfig
+    folder: epath.Path
+    sources: list[Source]
+    record: Record
+    progress: Progress
+    held_out_limit: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    """Of the pass that makes the shards: bytes and documents read, pages the sources skipped."""
+
+    @property
+    def num_workers(self) -> int:
+        if self.config.num_workers:
+            return self.config.num_workers
+        # A small corpus is done before many processes have started.
+        useful = sum(self.record.inputs.values()) // _UNIT_CHARACTERS
+        return max(1, min(_num_cores(), useful))
+
+    def split_of(self, document: ReadDocument) -> str:
+        return "held_out" if document.key < self.held_out_limit else "train"
+
+    def read(self, stage: str, counts: Counter[str] | None = None) -> Iterator[ReadDocument]:
+        """Every document of every source, in order."""
+        reading = Reading()
+        total = sum(self.record.inputs.values())
+        number = 0
+        for source in self.sources:
+            for raw in source.read(reading):
+                content = raw.text.encode()
+                yield ReadDocument(number, document_key(content), len(content), raw)
+                self.progress.update(stage, reading.size_done, total)
+                number += 1
+        self.progress.update(stage, total, total)
+        if counts is not None:
+            counts.update(reading.counts)
+
+
+def _num_cores() -> int:
+    """Cores that this process may use; all of the machine where the system does not say."""
+    known = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+
+
+def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
+    """Write the shards that `config` asks for, or find them complete.
+
+    A run that was stopped goes on behind its last complete shard. Raises `UserError` where a
+    source, the tokenizer or the folder cannot be used, before time is spent where that can be
+    known, and leaves nothing half-written.
+    """
+    loaded = _loaded_tokenizer(config)
+    sources = _found_sources(config)
+    record = make_record(config, sources, loaded)
+    folder = epath.Path(config.out).expanduser()
+    if (before := read_record(folder)) is not None:
+        check_same(folder, before=before, now=record)
+        if (manifest := _complete_manifest(folder)) is not None:
+            progress.say(f"{folder}: found complete, nothing to do")
+            return manifest
+    job = Job(config, folder, sources, record, progress)
+    with _nothing_half_written(folder):
+        job.held_out_limit = _choose_held_out(job)
+        tokenizer = _tokenizer_in_folder(job, loaded, resumed=before is not None)
+        return _write_shards(job, tokenizer)
+
+
+def _loaded_tokenizer(config: PrepareConfig) -> Tokenizer | None:
+    """The tokenizer that a path names; None where one is to be trained."""
+    trained = config.tokenizer in TRAINED_KINDS
+    file = None if trained else find_tokenizer_file(config.tokenizer)
+    if config.lowercase and not (
+        config.tokenizer == "wordpiece" or (file and file.suffix == ".txt")
+    ):
+        raise UserError(
+            f"--lowercase: needs --tokenizer wordpiece or a vocab.txt, found {config.tokenizer}; "
+            "leave --lowercase out"
+        )
+    return None if file is None else load_tokenizer(file, lowercase=config.lowercase)
+
+
+def _found_sources(config: PrepareConfig) -> list[Source]:
+    if not config.source:
+        raise UserError("--source: must name where text comes from; use for instance text:*.txt")
+    if not config.out:
+        raise UserError("--out: must name the folder for the shards; use for instance --out shards")
+    return [find_source(spec) for spec in config.source]
+
+
+def _complete_manifest(folder: epath.Path) -> Manifest | None:
+    """The manifest where it and every file that it names are there."""
+    if not (folder / MANIFEST_FILE).exists():
+        return None
+    manifest = read_manifest(folder)
+    shards = [shard for split in manifest.splits.values() for shard in split]
+    names = [shard.file(array) for shard in shards for array in ARRAYS]
+    names += [manifest.tokenizer.file, UNIGRAM_FILE]
+    return manifest if all((folder / name).exists() for name in names) else None
+
+
+@contextmanager
+def _nothing_half_written(folder: epath.Path) -> Iterator[None]:
+    """Make the folder; after an error leave it only where it holds complete shards."""
+    existed = folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / f"writable{TEMPORARY_SUFFIX}"
+        trial.write_text("")
+        trial.unlink()
+    except OSError as error:
+        raise UserError(
+            f"--out {folder}: must be a folder that can be written ({error.strerror or error}); "
+            "choose another one"
+        ) from error
+    try:
+        yield
+    except Exception:
+        _withdraw(folder, remove_folder=not existed)
+        raise
+    for left in folder.glob(f"*{TEMPORARY_SUFFIX}"):
+        left.unlink()
+
+
+def _withdraw(folder: epath.Path, *, remove_folder: bool) -> None:
+    for left in folder.glob(f"*{TEMPORARY_SUFFIX}"):
+        left.unlink()
+    if any(list(folder.glob(f"{split}-*.json")) for split in SPLITS):
+        return
+    for name in (RECORD_FILE, "tokenizer.model", "tokenizer.json"):
+        (folder / name).unlink(missing_ok=True)
+    if remove_folder and not list(folder.iterdir()):
+        folder.rmdir()
+
+
+def _choose_held_out(job: Job) -> int:
+    """The limit below which a document's key means held out; `UserError` for an empty corpus."""
+    documents = job.read("looking for documents")
+    limit, seen = held_out_limit((document.key for document in documents), job.config.held_out)
+    if not seen:
+        raise UserError(
+            f"--source {' '.join(job.config.source)}: must hold text, found no document in "
+            f"{len(job.record.inputs)} files; check the files and the kind of source"
+        )
+    return limit
+
+
+def _tokenizer_in_folder(job: Job, loaded: Tokenizer | None, *, resumed: bool) -> Tokenizer:
+    """The tokenizer, its file written beside the shards; trained first where none was loaded."""
+    names = [name for name in ("tokenizer.model", "tokenizer.json") if (job.folder / name).exists()]
+    if loaded is None and resumed and names:
+        return load_tokenizer(job.folder / names[0])
+    tokenizer = loaded if loaded is not None else _train_tokenizer(job)
+    tokenizer.save(job.folder)
+    # Last: a folder with a record has its tokenizer.
+    job.record.write(job.folder)
+    return tokenizer
+
+
+def _train_tokenizer(job: Job) -> Tokenizer:
+    documents = job.read("sampling text for the tokenizer")
+    train = (item for item in documents if job.split_of(item) == "train")
+    sample = sample_documents(
+        ((item.key, item.num_bytes, item.raw) for item in train),
+        max_bytes=job.config.tokenizer_sample_mb * 1e6,
+    )
+    parts = map_in_order(
+        sentences_of, _units(sample), num_workers=job.num_workers,
+        start=start_encoder, start_arguments=(None, job.config.split, job.config.language),
+    )  # fmt: skip
+    sentences = [sentence for part in parts for sentence in part]
+    kind, size = job.config.tokenizer, sum(map(len, sentences)) / 1e6
+    job.progress.say(f"training a {kind} tokenizer on {size:.1f} MB of text")
+    return train_tokenizer(job.config, iter(sentences))
+
+
+def _units(raws: Iterable[RawDocument]) -> Iterator[list[RawDocument]]:
+    """Consecutive documents of about 256,000 characters together."""
+    unit: list[RawDocument] = []
+    size = 0
+    for raw in raws:
+        unit.append(raw)
+        size += len(raw.text)
+        if size >= _UNIT_CHARACTERS:
+            yield unit
+            unit, size = [], 0
+    if unit:
+        yield unit
+
+
+def _write_shards(job: Job, tokenizer: Tokenizer) -> Manifest:
+    writers = {
+        split: ShardWriter(
+            job.folder, split, shard_tokens=job.config.shard_tokens,
+            dtype=token_dtype(tokenizer.vocab_size), tokenizer=tokenizer.fingerprint,
+        )
+        for split in SPLITS
+    }  # fmt: skip
+    if found := sum(writer.num_found for writer in writers.values()):
+        job.progress.say(f"{job.folder}: going on, {found} shards are complete")
+    began = time.monotonic()
+    _encode_all(job, writers)
+    complete = {split: writer.finish(job.counts["documents"]) for split, writer in writers.items()}
+    for split, writer in writers.items():
+        job.counts += writer.dropped
+        for shard in complete[split]:
+            job.counts.update(shard.dropped)
+    if not complete["train"]:
+        raise UserError(
+            f"--source {' '.join(job.config.source)}: must leave text to train on, but nothing is "
+            f"left of its {job.counts['documents']} documents; lower --held-out "
+            f"{job.config.held_out}, or check the files and the kind of source"
+        )
+    megabytes, seconds = job.counts["text bytes"] / 1e6, time.monotonic() - began
+    job.progress.say(
+        f"made shards of {megabytes:.1f} MB of text in {seconds:.1f} s "
+        f"({megabytes / seconds:.1f} MB/s, {job.num_workers} processes)"
+    )
+    splits = {split: tuple(each.info for each in shards) for split, shards in complete.items()}
+    return _finish(job, tokenizer, splits)
+
+
+def _encode_all(job: Job, writers: dict[str, ShardWriter]) -> None:
+    """Encode every document that is in no complete shard, and hand it to its split's writer."""
+    in_flight: deque[ReadDocument] = deque()
+    results = map_in_order(
+        encode_documents, _units(_documents_to_encode(job, writers, in_flight)),
+        num_workers=job.num_workers, start=start_encoder,
+        start_arguments=(
+            find_tokenizer_file(job.folder), job.config.split, job.config.language,
+        ),
+    )  # fmt: skip
+    for encoded in results:
+        _hand_out(encoded, job, writers, in_flight)
+
+
+def _documents_to_encode(
+    job: Job, writers: dict[str, ShardWriter], in_flight: deque[ReadDocument]
+) -> Iterator[RawDocument]:
+    """Raw documents that are still to be encoded; `in_flight` remembers where they belong."""
+    for document in job.read("making shards", job.counts):
+        job.counts["documents"] += 1
+        job.counts["text bytes"] += document.num_bytes
+        if not writers[job.split_of(document)].covers(document.number):
+            in_flight.append(document)
+            yield document.raw
+
+
+def _hand_out(
+    encoded: EncodedDocuments,
+    job: Job,
+    writers: dict[str, ShardWriter],
+    in_flight: deque[ReadDocument],
+) -> None:
+    sentence_ends = np.cumsum(encoded.document_lengths)
+    token_ends = np.concatenate([[0], np.cumsum(encoded.sentence_lengths)])[sentence_ends]
+    sentence = token = 0
+    for sentence_end, token_end, dropped in zip(
+        sentence_ends.tolist(), token_ends.tolist(), encoded.dropped, strict=True
+    ):
+        document = in_flight.popleft()
+        writers[job.split_of(document)].add(
+            encoded.tokens[token:token_end],
+            sentence_lengths=encoded.sentence_lengths[sentence:sentence_end],
+            index=document.number,
+            dropped=dropped,
+        )
+        sentence, token = sentence_end, token_end
+
+
+def _finish(job: Job, tokenizer: Tokenizer, splits: dict[str, tuple[ShardInfo, ...]]) -> Manifest:
+    """Count the unigrams and write the manifest, last of all."""
+    unigram = count_unigrams(job.folder, splits["train"], vocab_size=tokenizer.vocab_size)
+    file = find_tokenizer_file(job.folder)
+    manifest = Manifest(
+        splits=splits,
+        tokenizer=TokenizerInfo(
+            file=file.name,
+            kind=tokenizer.kind,
+            vocab_size=tokenizer.vocab_size,
+            fingerprint=tokenizer.fingerprint,
+            sha256=sha256_of(file),
+        ),
+        unigram_sha256=write_array(job.folder / UNIGRAM_FILE, unigram),
+        sources=tuple(job.record.sources),
+        inputs=job.record.inputs,
+        options=job.record.options,
+        counts=dict(sorted(job.counts.items())),
+    )
+    write_manifest(job.folder, manifest)
+    return manifest
