@@ -1,0 +1,214 @@
+"""From shards to batches: the same global batches on any number of hosts, resumed or not."""
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spanbert_jax.config import MaskingConfig
+from spanbert_jax.data import pipeline
+from spanbert_jax.data.batch import PretrainBatch, batch_shapes
+from spanbert_jax.data.pipeline import TokenShards, held_out_batches, open_token_shards
+from spanbert_jax.errors import UserError
+
+LENGTH, BATCH_SIZE = 32, 8
+CLS, SEP = 2, 3
+
+
+@pytest.fixture(scope="module")
+def train(shards_folder: Path) -> TokenShards:
+    return open_token_shards(shards_folder, sequence_length=LENGTH)
+
+
+@pytest.fixture(scope="module")
+def held_out(shards_folder: Path) -> TokenShards:
+    return open_token_shards(shards_folder, split="held_out", sequence_length=LENGTH)
+
+
+def batches(shards: TokenShards, num_batches: int | None, **how) -> list[PretrainBatch]:
+    settings = dict(masking=MaskingConfig(), batch_size=BATCH_SIZE, max_boundary_offsets=15, seed=1)
+    dataset = pipeline.pretrain_dataset(shards, **(settings | how))
+    return list(itertools.islice(dataset.as_numpy_iterator(), num_batches))
+
+
+def held_out_rows(shards: TokenShards, **how) -> list[PretrainBatch]:
+    settings = dict(masking=MaskingConfig(), batch_size=BATCH_SIZE, max_boundary_offsets=15)
+    return list(held_out_batches(shards, **(settings | how)).as_numpy_iterator())
+
+
+def assert_equal(actual: list[PretrainBatch], expected: list[PretrainBatch]) -> None:
+    assert len(actual) == len(expected)
+    for one, other in zip(actual, expected, strict=True):
+        for name in PretrainBatch._fields:
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+def join(hosts: list[list[PretrainBatch]]) -> list[PretrainBatch]:
+    """Global batches from the batches of every host."""
+    return [
+        PretrainBatch(*map(np.concatenate, zip(*parts, strict=True)))
+        for parts in zip(*hosts, strict=True)
+    ]
+
+
+def original_rows(batch: PretrainBatch) -> list[tuple[int, ...]]:
+    """The blocks of a batch as they were before masking, empty rows left out."""
+    ids = batch.token_ids.copy()
+    row, slot = np.nonzero(batch.masked_weights)
+    ids[row, batch.masked_positions[row, slot]] = batch.masked_ids[row, slot]
+    lengths = batch.document_ids.sum(axis=1)
+    rows = zip(ids, lengths, strict=True)
+    return [tuple(row[1 : n - 1].tolist()) for row, n in rows if n > 2]
+
+
+def all_blocks(shards: TokenShards) -> list[tuple[int, ...]]:
+    rows, lengths = shards.read(np.arange(shards.num_blocks))
+    return sorted(tuple(row[:n].tolist()) for row, n in zip(rows, lengths, strict=True))
+
+
+def test_batches_have_the_shapes_and_types_of_the_contract(train: TokenShards) -> None:
+    (batch,) = batches(train, 1)
+    shapes = batch_shapes(BATCH_SIZE, LENGTH, MaskingConfig().num_predictions(LENGTH))
+    for name, field in batch._asdict().items():
+        assert field.shape == shapes[name] and field.dtype == np.int32, name
+    assert set(batch.token_ids[:, 0]) == {CLS}
+    ends = batch.document_ids.sum(axis=1) - 1
+    assert set(batch.token_ids[np.arange(BATCH_SIZE), ends]) == {SEP}
+
+
+def test_shapes_are_static(train: TokenShards) -> None:
+    dataset = pipeline.pretrain_dataset(
+        train, masking=MaskingConfig(), batch_size=8, max_boundary_offsets=15, seed=0
+    )
+    assert all(None not in spec.shape for spec in dataset.element_spec)
+
+
+def test_every_block_is_seen_once_an_epoch_and_partial_batches_are_carried_over(
+    train: TokenShards,
+) -> None:
+    assert train.num_blocks % BATCH_SIZE != 0
+    num_batches = 3 * train.num_blocks // BATCH_SIZE
+    rows = [row for batch in batches(train, num_batches) for row in original_rows(batch)]
+    assert len(rows) == num_batches * BATCH_SIZE
+    for epoch in range(2):
+        part = rows[epoch * train.num_blocks : (epoch + 1) * train.num_blocks]
+        assert sorted(part) == all_blocks(train)
+
+
+def test_a_block_is_masked_anew_in_the_next_epoch(train: TokenShards) -> None:
+    masked: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
+    for batch in batches(train, 2 * train.num_blocks // BATCH_SIZE + 1):
+        for i, row in enumerate(original_rows(batch)):
+            if len(row) > 20:
+                masked.setdefault(row, set()).add(tuple(batch.masked_positions[i].tolist()))
+    twice = sum(len(positions) > 1 for positions in masked.values())
+    assert twice > 0.9 * len(masked)
+
+
+@pytest.mark.parametrize("num_hosts", [2, 4, 8])
+def test_any_number_of_hosts_makes_the_same_global_batches(
+    train: TokenShards, num_hosts: int
+) -> None:
+    expected = batches(train, 10)
+    hosts = [batches(train, 10, host_index=h, num_hosts=num_hosts) for h in range(num_hosts)]
+    assert_equal(join(hosts), expected)
+
+
+@pytest.mark.parametrize("step", [1, 5, 17])
+def test_a_resumed_run_sees_the_batches_of_an_uninterrupted_one(
+    train: TokenShards, step: int
+) -> None:
+    assert_equal(
+        batches(train, 4, first_example=step * BATCH_SIZE), batches(train, step + 4)[step:]
+    )
+
+
+def test_a_run_goes_on_at_an_example_that_no_loop_could_reach(train: TokenShards) -> None:
+    start = 10**11
+    following = batches(train, 2, first_example=start + BATCH_SIZE)
+    assert_equal(batches(train, 3, first_example=start)[1:], following)
+
+
+@pytest.mark.parametrize("rows_per_call", [1, 24, 100])
+def test_rows_masked_together_do_not_change_the_batches(
+    train: TokenShards, rows_per_call: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = batches(train, 6)
+    monkeypatch.setattr(pipeline, "MIN_ROWS_PER_CALL", rows_per_call)
+    assert_equal(batches(train, 6), expected)
+
+
+def test_another_seed_gives_another_order_and_other_masks(train: TokenShards) -> None:
+    (one,), (other,) = batches(train, 1), batches(train, 1, seed=2)
+    assert np.any(one.token_ids != other.token_ids)
+
+
+def test_a_batch_may_be_larger_than_the_corpus(train: TokenShards) -> None:
+    batch_size = 2 * train.num_blocks
+    (batch,) = batches(train, 1, batch_size=batch_size)
+    rows = original_rows(batch)
+    assert sorted(rows[: train.num_blocks]) == sorted(rows[train.num_blocks :]) == all_blocks(train)
+
+
+def test_a_limited_number_of_epochs_ends_with_rows_without_targets(train: TokenShards) -> None:
+    seen = batches(train, None, num_epochs=1)
+    assert sorted(row for batch in seen for row in original_rows(batch)) == all_blocks(train)
+    num_rows = train.num_blocks % BATCH_SIZE
+    assert np.all(seen[-1].masked_weights[:num_rows, 0] == 1)
+    assert not np.any(seen[-1].masked_weights[num_rows:])
+    assert not np.any(seen[-1].boundary_weights[num_rows:])
+
+
+def test_every_held_out_block_counts_once_where_more_are_asked_for(held_out: TokenShards) -> None:
+    seen = held_out_rows(held_out, num_batches=10_000)
+    assert sorted(row for batch in seen for row in original_rows(batch)) == all_blocks(held_out)
+
+
+def test_held_out_batches_are_always_the_same(held_out: TokenShards) -> None:
+    expected = held_out_rows(held_out, num_batches=2)
+    assert len(expected) == 2
+    assert_equal(held_out_rows(held_out, num_batches=2), expected)
+    hosts = [held_out_rows(held_out, num_batches=2, host_index=h, num_hosts=2) for h in range(2)]
+    assert_equal(join(hosts), expected)
+
+
+def test_words_and_special_tokens_come_from_the_tokenizer_of_the_shards(train: TokenShards) -> None:
+    vocabulary = train.vocabulary
+    assert vocabulary.word_starts.tolist() == [True] * 65 + [False] * 35
+    assert (vocabulary.pad_id, vocabulary.cls_id, vocabulary.sep_id, vocabulary.mask_id) == (
+        0, 2, 3, 4,
+    )  # fmt: skip
+    assert vocabulary.cumulative_counts[-1] == train.summary.num_tokens
+
+
+def test_without_held_out_documents_the_remedy_is_named(make_shards: Callable[..., Path]) -> None:
+    folder = make_shards(train=[3], held_out=[])
+    with pytest.raises(UserError, match="held_out split must hold .* --held-out 0.01"):
+        open_token_shards(folder, split="held_out", sequence_length=LENGTH)
+
+
+def test_without_train_documents_the_remedy_is_named(make_shards: Callable[..., Path]) -> None:
+    folder = make_shards(train=[], held_out=[3])
+    with pytest.raises(UserError, match="train split must hold .* more text"):
+        open_token_shards(folder, split="held_out", sequence_length=LENGTH)
+
+
+def test_a_batch_that_hosts_cannot_share_is_an_error_with_a_remedy(train: TokenShards) -> None:
+    with pytest.raises(UserError, match="--data.batch-size 8: is not divisible by the 3 .* use 9"):
+        batches(train, 1, num_hosts=3)
+
+
+def test_the_data_layer_works_where_jax_is_not_installed() -> None:
+    # Its absence from sys.modules would say nothing: TensorFlow imports JAX where it finds it.
+    script = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(['jax', 'jaxlib', 'flax']))\n"
+        "import spanbert_jax.data.pipeline\n"
+        "print('ready')"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.stdout == "ready\n", run.stderr
