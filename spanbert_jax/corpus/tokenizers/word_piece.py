@@ -133,25 +133,42 @@ def parse_tokenizer_json(content: str, *, where: str) -> WordPieceTokenizer:
 def train_wordpiece(
     texts: Iterable[str], *, vocab_size: int, lowercase: bool
 ) -> WordPieceTokenizer:
-    """Train a vocabulary whose first ids are the special pieces.
+    """Train a vocabulary whose first ids are the special pieces. The same texts give the same ids.
 
     Raises `UserError` where the texts are too few for `vocab_size` entries, stating the most that
     they can fill.
     """
+    texts = list(texts)
+    # The trainer numbers letters inside words by a hash order that changes from run to run, and
+    # breaks ties between pieces by number. Numbered beforehand, they are always the same.
+    letters = _trained_vocabulary(texts, vocab_size=0, first=(), lowercase=lowercase)
+    inside_words = sorted(piece for piece in letters if piece.startswith(CONTINUATION))
+    first = (*SPECIAL_PIECES, *inside_words)
+    vocabulary = _trained_vocabulary(texts, vocab_size=vocab_size, first=first, lowercase=lowercase)
+    _check_size(len(vocabulary), vocab_size)
+    model = tokenizers.models.WordPiece(vocabulary, unk_token="[UNK]")
+    return WordPieceTokenizer(_bert_pipeline(model, lowercase=lowercase))
+
+
+def _trained_vocabulary(
+    texts: list[str], *, vocab_size: int, first: tuple[str, ...], lowercase: bool
+) -> dict[str, int]:
     rust = _bert_pipeline(tokenizers.models.WordPiece(unk_token="[UNK]"), lowercase=lowercase)
     trainer = tokenizers.trainers.WordPieceTrainer(
-        vocab_size=vocab_size, special_tokens=list(SPECIAL_PIECES), show_progress=False
+        vocab_size=vocab_size, special_tokens=list(first), show_progress=False
     )
     rust.train_from_iterator(texts, trainer)
-    found = rust.get_vocab_size()
-    if found < vocab_size:
+    return rust.get_vocab()
+
+
+def _check_size(found: int, asked: int) -> None:
+    if found < asked:
         raise UserError(
-            f"--vocab-size {vocab_size}: the text can fill at most {found} entries; "
+            f"--vocab-size {asked}: the text can fill at most {found} entries; "
             f"use --vocab-size {found} or less, or more text"
         )
-    if found > vocab_size:
+    if found > asked:
         raise UserError(
-            f"--vocab-size {vocab_size}: the text needs at least {found} entries for its single "
+            f"--vocab-size {asked}: the text needs at least {found} entries for its single "
             f"characters; use --vocab-size {found + 100} or more"
         )
-    return WordPieceTokenizer(rust)
