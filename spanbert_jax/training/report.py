@@ -67,6 +67,9 @@ FIGURES = (
     ("skipped_steps", "Steps skipped", "{:.0f}"),
 )
 
+# Panels whose axis starts at 0: small swings of a steady figure would look large.
+FROM_ZERO = ("tokens_per_second", "grad_norm", "learning_rate")
+
 Records = Sequence[dict[str, float]]
 
 
@@ -89,7 +92,7 @@ def write_report(run_dir: str | Path, *, filled: str = "") -> epath.Path:
         raise UserError(f"{metrics} is empty; a report needs a run that has logged a step")
     page = render_page(
         records,
-        title=folder.name,
+        title=f"Pretraining run {folder.name}",
         config=config.read_text() if config.exists() else "",
         filled=filled,
     )
@@ -181,6 +184,8 @@ def draw_panel(title: str, curves: Sequence[tuple[Curve, Series]]) -> str:
                 steps, values, color=curve.colour, label=curve.label, marker=marker, markersize=3,
                 linewidth=1.4,
             )  # fmt: skip
+        if curves[0][0].metric in FROM_ZERO:
+            axes.set_ylim(bottom=0)
         axes.set_title(title, fontsize=11, loc="left")
         axes.set_xlabel("step")
         axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,56 @@
+"""Asks a pretrained model. In: a run's folder and sentences. Out: candidates on stdout."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable
+
+from etils import epath
+from rich.console import Console
+
+from spanbert_jax.config.predict import FillConfig
+from spanbert_jax.corpus.tokenizers import load_tokenizer
+from spanbert_jax.errors import UserError
+from spanbert_jax.tasks.fill import FilledText, fill_with_model
+from spanbert_jax.tasks.fill_report import print_filled, render_plain
+from spanbert_jax.training.checkpoint import load_run
+from spanbert_jax.training.run_folder import TOKENIZER_FOLDER
+
+
+def run(config: FillConfig) -> None:
+    """Fill in the masked spans of the texts and print the candidates."""
+    texts = config.texts or _lines_of_standard_input()
+    pretrained = load_run(config.checkpoint)
+    tokenizer = load_tokenizer(epath.Path(config.checkpoint) / TOKENIZER_FOLDER)
+    filled = fill_with_model(
+        texts,
+        config=pretrained.config,
+        params=pretrained.params,
+        tokenizer=tokenizer,
+        top=config.top,
+    )
+    show(filled, as_json=config.json)
+
+
+def _lines_of_standard_input() -> tuple[str, ...]:
+    if sys.stdin.isatty():
+        raise UserError(
+            "there is no text to fill in; write it behind the flags, such as "
+            '"The capital of France is [MASK] ." or pipe one text a line'
+        )
+    texts = tuple(line.strip() for line in sys.stdin if line.strip())
+    if not texts:
+        raise UserError("standard input holds no text; pipe one text with [MASK] a line")
+    return texts
+
+
+def show(filled: Iterable[FilledText], *, as_json: bool) -> None:
+    """JSON lines where asked for; tables in a terminal; plain columns elsewhere."""
+    texts = list(filled)
+    if as_json:
+        for text in texts:
+            print(json.dumps(dataclasses.asdict(text), ensure_ascii=False))
+    elif sys.stdout.isatty():
+        print_filled(texts, Console())
+    else:
+        print(render_plain(texts))
