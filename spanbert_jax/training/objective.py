@@ -4,6 +4,7 @@ In: parameters and a batch. Out: (sum, weight) pairs, and the factor of each sum
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,7 @@ class PretrainObjective:
 
     def sums(self, params: Params, batch: PretrainBatch, dropout_key: jax.Array | None) -> Sums:
         """Sums of each loss over the batch; without a key nothing is dropped."""
-        logits = self.model.apply(
+        logits: Any = self.model.apply(
             {"params": params},
             **_model_inputs(batch),
             deterministic=dropout_key is None,
@@ -59,7 +60,7 @@ class PretrainObjective:
         return {**scales, "sbo": self.config.span_boundary_weight * scales["sbo"]}
 
 
-def _model_inputs(batch: PretrainBatch) -> dict[str, jax.Array]:
+def _model_inputs(batch: PretrainBatch) -> dict[str, Any]:
     """The fields that the model sees; targets and weights are the losses'."""
     targets = ("masked_ids", "masked_weights", "boundary_weights")
     return {name: value for name, value in batch._asdict().items() if name not in targets}

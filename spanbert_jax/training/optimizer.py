@@ -39,7 +39,9 @@ def decay_mask(params: Any, no_decay: tuple[str, ...]) -> Any:
     return jax.tree_util.tree_map_with_path(decays, params)
 
 
-def make_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientTransformation:
+def make_optimizer(
+    config: OptimizerConfig, schedule: optax.Schedule
+) -> optax.GradientTransformation:
     """Clip by global norm, Adam moments, decoupled weight decay, learning rate (sec. 4.2)."""
     return optax.chain(
         optax.clip_by_global_norm(config.max_grad_norm),
@@ -47,5 +49,5 @@ def make_optimizer(config: OptimizerConfig, num_steps: int) -> optax.GradientTra
         optax.add_decayed_weights(
             config.weight_decay, mask=lambda params: decay_mask(params, config.no_decay)
         ),
-        optax.scale_by_learning_rate(linear_schedule(config, num_steps)),
+        optax.scale_by_learning_rate(schedule),
     )

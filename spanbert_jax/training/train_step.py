@@ -54,6 +54,7 @@ def make_train_step(
     objective: PretrainObjective,
     optimizer: optax.GradientTransformation,
     *,
+    schedule: optax.Schedule,
     num_microbatches: int,
     seed: int,
 ) -> Callable[[TrainState, PretrainBatch], tuple[TrainState, Metrics]]:
@@ -79,6 +80,8 @@ def make_train_step(
         metrics = {
             "loss": total_loss(sums, objective.scales(batch)),
             **mean_metrics(sums),
+            # The optimizer's own count: a skipped step is no update.
+            "learning_rate": schedule(state.step - state.skipped_steps),
             "grad_norm": norm,
             "skipped_steps": skipped,
         }

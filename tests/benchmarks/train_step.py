@@ -27,7 +27,7 @@ from spanbert_jax.data.batch import PretrainBatch
 from spanbert_jax.model.flops import train_step_flops
 from spanbert_jax.model.pretraining import SpanBert
 from spanbert_jax.training.objective import PretrainObjective
-from spanbert_jax.training.optimizer import make_optimizer
+from spanbert_jax.training.optimizer import linear_schedule, make_optimizer
 from spanbert_jax.training.train_step import init_state, make_train_step
 
 SIZES = {
@@ -67,10 +67,12 @@ def our_step(model: ModelConfig, batch: PretrainBatch, *, scan_layers: bool) -> 
     """A closure that takes one step and waits for it."""
     compute = ComputeConfig(dtype="float32", scan_layers=scan_layers)
     objective = PretrainObjective(SpanBert(model, compute), ObjectiveConfig())
-    optimizer = make_optimizer(OptimizerConfig(), num_steps=100_000)
-    step = jax.jit(
-        make_train_step(objective, optimizer, num_microbatches=1, seed=0), donate_argnums=0
+    schedule = linear_schedule(OptimizerConfig(), num_steps=100_000)
+    optimizer = make_optimizer(OptimizerConfig(), schedule)
+    train_step = make_train_step(
+        objective, optimizer, schedule=schedule, num_microbatches=1, seed=0
     )
+    step = jax.jit(train_step, donate_argnums=0)
     init = partial(init_state, objective, optimizer, seed=0)
     state = nn.unbox(jax.jit(lambda batch: init(batch=batch))(batch))
     device_batch = jax.tree.map(jnp.asarray, batch)

@@ -1,0 +1,247 @@
+"""`spanbert pretrain`: one experiment from its config to a trained model, a report, filled spans.
+
+Everything that can be checked without a device is checked before JAX starts.
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from etils import epath
+
+from spanbert_jax.config import PretrainConfig, check_batch_on_devices
+from spanbert_jax.corpus.prepare import prepare
+from spanbert_jax.corpus.progress import show_progress
+from spanbert_jax.corpus.shards import Manifest, read_manifest, verify_shards
+from spanbert_jax.corpus.tokenizers import load_tokenizer
+from spanbert_jax.errors import UserError, require
+from spanbert_jax.training import run_folder
+
+if TYPE_CHECKING:
+    from spanbert_jax.data.pipeline import TokenShards
+    from spanbert_jax.training.checkpoint import DataPosition
+    from spanbert_jax.training.console import Console
+    from spanbert_jax.training.interrupts import StopRequest
+    from spanbert_jax.training.loop import Drive, Progress
+    from spanbert_jax.training.pretraining import Pretraining
+
+# A program that a signal ends exits with 128 + its number, by the custom of shells.
+EXIT_BY_SIGNAL = 128
+
+
+def run(config: PretrainConfig) -> int:
+    """Prepare shards if need be, train, evaluate, report; return the exit code."""
+    config, manifest = resolve(config)
+    run_folder.check_resumable(config.workdir, config)
+    _check_tokenizer(config, manifest)
+    if config.data.verify_shards:
+        verify_shards(config.data.shards, manifest)
+    tokenizer_file = epath.Path(config.data.shards) / manifest.tokenizer.file
+    run_folder.claim(config.workdir, config, tokenizer_file=tokenizer_file)
+    return train(config)
+
+
+def resolve(config: PretrainConfig) -> tuple[PretrainConfig, Manifest]:
+    """Find or prepare the shards, and take from them what the config leaves open.
+
+    Raises:
+        UserError: there are no shards and no source of text; or the vocabulary has another size.
+    """
+    shards = config.data.shards or config.prepare.out
+    if not shards:
+        raise UserError(
+            "--data.shards is missing; name a folder that `spanbert prepare` wrote, or one to "
+            "write and text to prepare: --data.shards /data/shards --prepare.source "
+            "'text:/data/*.txt'"
+        )
+    if config.prepare.source:
+        with show_progress() as progress:
+            prepare(dataclasses.replace(config.prepare, out=shards), progress=progress)
+    manifest = read_manifest(shards)
+    size = manifest.tokenizer.vocab_size
+    require(
+        config.model.vocab_size in (None, size), "--model.vocab-size", config.model.vocab_size,
+        f"is not the {size} entries of the tokenizer that made --data.shards {shards}",
+        f"use {size}, or leave it out",
+    )  # fmt: skip
+    data = dataclasses.replace(config.data, shards=shards)
+    model = dataclasses.replace(config.model, vocab_size=size)
+    return dataclasses.replace(config, data=data, model=model), manifest
+
+
+def _check_tokenizer(config: PretrainConfig, manifest: Manifest) -> None:
+    folder = epath.Path(config.workdir) / run_folder.TOKENIZER_FOLDER
+    if run_folder.read_config(config.workdir) is None:
+        return
+    old, new = load_tokenizer(folder).fingerprint, manifest.tokenizer.fingerprint
+    if old != new:
+        raise UserError(
+            f"--data.shards {config.data.shards}: a run goes on with the tokenizer it began with "
+            f"(fingerprint {old[:12]}), found shards made with another one ({new[:12]}); prepare "
+            f"the text with --tokenizer {folder}, or start a new run in another --workdir"
+        )
+
+
+def train(config: PretrainConfig) -> int:
+    """Go on from the newest checkpoint to the last step; return the exit code."""
+    # Imported here: the checks before this answer while JAX and TensorFlow are still down.
+    import jax
+
+    from spanbert_jax.data.pipeline import open_token_shards
+    from spanbert_jax.training.console import open_console
+    from spanbert_jax.training.interrupts import StopRequest
+    from spanbert_jax.training.mesh import make_mesh
+    from spanbert_jax.training.pretraining import build
+
+    check_batch_on_devices(config, jax.device_count())
+    length = config.data.sequence_length
+    with (
+        open_console(config.training.num_steps) as console,
+        StopRequest(console.message) as stop,
+    ):
+        mesh = make_mesh(config.mesh)
+        shards = open_token_shards(config.data.shards, sequence_length=length)
+        with jax.set_mesh(mesh):
+            pretraining = build(config, mesh)
+            console.message(_opening(config, pretraining, shards))
+            progress = _train(config, pretraining, shards, console=console, stop=stop)
+            if progress.step < config.training.num_steps:
+                console.message(_farewell(config, progress.step))
+                return EXIT_BY_SIGNAL + (stop.signal_number or 0)
+            console.message(_results(config, progress))
+    return 0
+
+
+def _train(
+    config: PretrainConfig,
+    pretraining: "Pretraining",
+    shards: "TokenShards",
+    *,
+    console: "Console",
+    stop: "StopRequest",
+) -> "Progress":
+    """Restore or initialise, and run the loop; everything is on disk when this returns."""
+    from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
+    from spanbert_jax.training.loop import Progress, run_loop
+    from spanbert_jax.training.meter import Meter
+    from spanbert_jax.training.metrics import open_metrics
+    from spanbert_jax.training.pretraining import workload
+    from spanbert_jax.training.watching import RunWatcher
+
+    with Checkpoints(config.workdir, config.checkpoint) as checkpoints:
+        step = checkpoints.latest_step()
+        _check_length(config, step)
+        if step is None:
+            console.message("starting from random parameters; the first step compiles")
+            start, position = Progress(0, pretraining.init()), DataPosition(0)
+        else:
+            console.message(f"going on from the checkpoint of step {step:,}")
+            state, position = checkpoints.restore(step, pretraining.abstract_state)
+            start = Progress(step, state)
+        with open_metrics(config.workdir, start_step=start.step) as writer:
+            return run_loop(
+                start,
+                drive=_drive(config, pretraining, shards, start=start, position=position),
+                training=config.training,
+                checkpoint=config.checkpoint,
+                checkpoints=checkpoints,
+                meter=Meter(workload(config, num_blocks=shards.num_blocks)),
+                watcher=RunWatcher(console, writer),
+                stop=stop,
+            )
+
+
+def _drive(
+    config: PretrainConfig,
+    pretraining: "Pretraining",
+    shards: "TokenShards",
+    *,
+    start: "Progress",
+    position: "DataPosition",
+) -> "Drive":
+    """The batches from `position` on, the steps, and the evaluation, as the loop calls them."""
+    import jax
+
+    from spanbert_jax.data.pipeline import held_out_batches, open_token_shards, pretrain_dataset
+    from spanbert_jax.training.checkpoint import DataPosition
+    from spanbert_jax.training.evaluation import evaluate
+    from spanbert_jax.training.loop import Drive
+
+    rows = {
+        "masking": config.masking,
+        "batch_size": config.data.batch_size,
+        "max_boundary_offsets": config.model.max_boundary_offsets,
+        "host_index": jax.process_index(),
+        "num_hosts": jax.process_count(),
+    }
+    held_out = open_token_shards(
+        config.data.shards, split="held_out", sequence_length=config.data.sequence_length
+    )
+    evaluation = held_out_batches(held_out, num_batches=config.training.eval_batches, **rows)
+    batches = pretrain_dataset(
+        shards, seed=config.training.seed, first_example=position.next_example, **rows
+    )
+
+    def position_at(step: int) -> DataPosition:
+        examples = (step - start.step) * config.data.batch_size
+        return DataPosition(position.next_example + examples)
+
+    return Drive(
+        train_step=pretraining.train_step,
+        batches=pretraining.on_devices(batches.as_numpy_iterator()),
+        evaluate=lambda state: evaluate(
+            state.params,
+            pretraining.on_devices(evaluation.as_numpy_iterator()),
+            eval_step=pretraining.eval_step,
+            objective_weights={"mlm": 1.0, "sbo": config.objective.span_boundary_weight},
+        ),
+        position=position_at,
+    )
+
+
+def _check_length(config: PretrainConfig, step: int | None) -> None:
+    require(
+        step is None or step <= config.training.num_steps,
+        "--training.num-steps", config.training.num_steps,
+        f"is less than the {step} steps that the run in {config.workdir} has taken",
+        "use more steps, or another --workdir",
+    )  # fmt: skip
+
+
+def _opening(config: PretrainConfig, pretraining: "Pretraining", shards: "TokenShards") -> str:
+    import jax
+
+    device, mesh = jax.devices()[0], pretraining.mesh
+    axes = " x ".join(f"{size} {name}" for name, size in mesh.shape.items() if size > 1)
+    return (
+        f"model: {pretraining.num_parameters:,} parameters, {config.model.num_layers} layers of "
+        f"width {config.model.hidden_size}, vocabulary {config.model.vocab_size:,}\n"
+        f"data: {shards.summary}\n"
+        f"devices: {mesh.size} x {device.device_kind}{f' as {axes}' if axes else ''}\n"
+        f"run: {config.workdir}"
+    )
+
+
+def _farewell(config: PretrainConfig, step: int) -> str:
+    return (
+        f"saved at step {step:,} of {config.training.num_steps:,} in {config.workdir}; the same "
+        "command goes on from there, bit for bit"
+    )
+
+
+def _results(config: PretrainConfig, progress: "Progress") -> str:
+    """Write the report, fill in the config's sentences, and say where everything lies."""
+    from spanbert_jax.tasks.fill_report import fill_report
+    from spanbert_jax.training.report import write_report
+
+    filled = ""
+    if config.fill:
+        tokenizer = load_tokenizer(epath.Path(config.workdir) / run_folder.TOKENIZER_FOLDER)
+        filled = fill_report(
+            config.fill, config=config, params=progress.state.params, tokenizer=tokenizer
+        )
+    report = write_report(config.workdir, filled=filled)
+    return (f"{filled}\n" if filled else "") + (
+        f"done: {config.workdir} holds the checkpoints, metrics.jsonl and TensorBoard files\n"
+        f"curves: {report}\n"
+        f'next: spanbert predict fill --checkpoint {config.workdir} "... [MASK] ..."'
+    )

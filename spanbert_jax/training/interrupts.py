@@ -1,0 +1,37 @@
+"""Ctrl-C and SIGTERM as a request: the loop ends its step, saves, and says how to go on."""
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Self
+
+
+class StopRequest:
+    """Context manager; `signal_number` is set once a signal has come.
+
+    A second one is obeyed at once: it raises `KeyboardInterrupt` wherever the program is.
+    """
+
+    def __init__(self, announce: Callable[[str], None]) -> None:
+        self.signal_number: int | None = None
+        self._announce = announce
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        # Python allows signal handlers in the main thread alone.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if self.signal_number is not None:
+            raise KeyboardInterrupt
+        self.signal_number = number
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        self._announce(f"{name}: stopping after this step to save; once more stops at once")

@@ -1,0 +1,78 @@
+"""The loop of every run: evaluate, save, read, step, log. It knows no model and opens no file."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from spanbert_jax.config import CheckpointConfig, TrainingConfig
+from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
+from spanbert_jax.training.interrupts import StopRequest
+from spanbert_jax.training.meter import Meter
+from spanbert_jax.training.train_step import Metrics
+
+
+class Watcher(Protocol):
+    """Where the loop's figures go."""
+
+    def train(self, step: int, metrics: dict[str, float]) -> None: ...
+
+    def evaluation(self, step: int, metrics: dict[str, float]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Drive:
+    """What the loop drives; to it, states and batches are opaque."""
+
+    train_step: Callable[[Any, Any], tuple[Any, Metrics]]
+    batches: Iterator[Any]
+    evaluate: Callable[[Any], dict[str, float]]
+    position: Callable[[int], DataPosition]
+    """Position in the data before the batch of a step."""
+
+
+class Progress(NamedTuple):
+    """Where a run stands: its state after `step` steps."""
+
+    step: int
+    state: Any
+
+
+def run_loop(
+    start: Progress,
+    *,
+    drive: Drive,
+    training: TrainingConfig,
+    checkpoint: CheckpointConfig,
+    checkpoints: Checkpoints,
+    meter: Meter,
+    watcher: Watcher,
+    stop: StopRequest,
+) -> Progress:
+    """Train from `start` to the last step or to a stop request.
+
+    Evaluates at step 0, every `eval_every` steps and at the end; saves every `every_steps` steps,
+    at the end and when stopped. What a run did at the step it resumes from is not done again.
+    """
+    step, state = start
+    while True:
+        finished, stopped = step == training.num_steps, stop.signal_number is not None
+        fresh = step > start.step
+        held_out_loss = None
+        if (fresh or step == 0) and (finished or (step % training.eval_every == 0 and not stopped)):
+            with meter.paused():
+                evaluation = drive.evaluate(state)
+            held_out_loss = evaluation["held_out_loss"]
+            watcher.evaluation(step, evaluation)
+        if fresh and (finished or stopped or step % checkpoint.every_steps == 0):
+            with meter.paused():
+                position = drive.position(step)
+                checkpoints.save(step, state, position=position, held_out_loss=held_out_loss)
+        if finished or stopped:
+            return Progress(step, state)
+        with meter.waiting_for_data():
+            batch = next(drive.batches)
+        state, metrics = drive.train_step(state, batch)
+        step += 1
+        meter.add(step, metrics)
+        for record in meter.records():
+            watcher.train(record.step, record.metrics)

@@ -1,0 +1,102 @@
+"""Numbers of a run without stopping its devices. In: each step's metrics. Out: window means."""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+
+from spanbert_jax.training.train_step import Metrics
+
+# The host may run this many steps ahead: enough to keep devices busy, few enough to stop soon.
+STEPS_IN_FLIGHT = 2
+# Taken as they stand at the end of a window; all others are means over it.
+LAST_VALUES = ("skipped_steps", "learning_rate")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What one step is worth."""
+
+    num_steps: int
+    log_every: int
+    tokens_per_step: int
+    epochs_per_step: float
+    flops_per_step: int
+    peak_flops: float | None
+    """FLOP/s of all devices together; None where unknown."""
+
+
+class Record(NamedTuple):
+    """Means over the steps of a window that ended with `step`."""
+
+    step: int
+    metrics: dict[str, float]
+
+
+class Meter:
+    """Collects metrics on the devices and reads those of steps that are surely done."""
+
+    def __init__(self, workload: Workload) -> None:
+        self._workload = workload
+        self._in_flight: deque[tuple[int, Metrics]] = deque()
+        self._records: list[Record] = []
+        self._start_window()
+
+    def _start_window(self) -> None:
+        self._window: list[Metrics] = []
+        self._started = time.perf_counter()
+        self._waited = self._paused = 0.0
+
+    @contextmanager
+    def waiting_for_data(self) -> Iterator[None]:
+        """Time inside counts as waiting for data."""
+        start = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - start
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time inside (evaluation, saving) counts as no training time."""
+        self._drain(0)
+        start = time.perf_counter()
+        yield
+        self._paused += time.perf_counter() - start
+
+    def add(self, step: int, metrics: Metrics) -> None:
+        """Take the metrics of a step just started; wait for the one STEPS_IN_FLIGHT before it."""
+        self._in_flight.append((step, metrics))
+        self._drain(0 if step == self._workload.num_steps else STEPS_IN_FLIGHT)
+
+    def records(self) -> list[Record]:
+        """Windows that ended since the last call."""
+        records, self._records = self._records, []
+        return records
+
+    def _drain(self, num_left: int) -> None:
+        while len(self._in_flight) > num_left:
+            step, metrics = self._in_flight.popleft()
+            self._window.append(jax.block_until_ready(metrics))
+            if step % self._workload.log_every == 0 or step == self._workload.num_steps:
+                self._records.append(Record(step, self._end_window(step)))
+
+    def _end_window(self, step: int) -> dict[str, float]:
+        values, work = jax.device_get(self._window), self._workload
+        elapsed = max(time.perf_counter() - self._started - self._paused, 1e-9)
+        num_steps = len(values)
+        metrics = {name: sum(float(value[name]) for value in values) / num_steps
+                   for name in values[-1]}  # fmt: skip
+        metrics |= {name: float(values[-1][name]) for name in LAST_VALUES}
+        metrics |= {
+            "epoch": step * work.epochs_per_step,
+            "tokens_per_second": num_steps * work.tokens_per_step / elapsed,
+            "data_wait": self._waited / elapsed,
+            "eta_seconds": (work.num_steps - step) * elapsed / num_steps,
+        }
+        if work.peak_flops:
+            metrics["mfu"] = num_steps * work.flops_per_step / elapsed / work.peak_flops
+        self._start_window()
+        return metrics

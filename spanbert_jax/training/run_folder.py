@@ -1,0 +1,59 @@
+"""A run's folder: its config, its tokenizer, its checkpoints. What resuming may not change.
+
+config.json  tokenizer/  checkpoints/  metrics.jsonl  tensorboard/  report.html
+"""
+
+import os
+
+from etils import epath
+
+from spanbert_jax.config import PretrainConfig
+from spanbert_jax.config.json import changed_fields, from_json, to_json
+from spanbert_jax.errors import UserError
+
+CONFIG_FILE = "config.json"
+CHECKPOINT_FOLDER = "checkpoints"
+TOKENIZER_FOLDER = "tokenizer"
+
+
+def read_config(run_dir: epath.PathLike) -> PretrainConfig | None:
+    """The config that a run was started with, None where there is no run."""
+    path = epath.Path(run_dir) / CONFIG_FILE
+    return from_json(path.read_text()) if path.exists() else None
+
+
+def check_resumable(run_dir: epath.PathLike, config: PretrainConfig) -> None:
+    """Raise `UserError` where `config` is not of the model and masking that the run began with."""
+    old = read_config(run_dir)
+    changes = [] if old is None else changed_fields(old, config)
+    if changes:
+        listed = ", ".join(f"{change.flag} from {change.old} to {change.new}" for change in changes)
+        raise UserError(
+            f"{run_dir}: a run goes on with the model and masking it began with, found changed "
+            f"{listed}; put {'it' if len(changes) == 1 else 'them'} back, or start a new run in "
+            "another --workdir"
+        )
+
+
+def claim(run_dir: epath.PathLike, config: PretrainConfig, *, tokenizer_file: epath.Path) -> None:
+    """Create the folder, prove that it can be written, and keep config and tokenizer in it.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    folder = epath.Path(run_dir)
+    try:
+        (folder / TOKENIZER_FOLDER).mkdir(parents=True, exist_ok=True)
+        _write(folder / TOKENIZER_FOLDER / tokenizer_file.name, tokenizer_file.read_bytes())
+        _write(folder / CONFIG_FILE, to_json(config).encode())
+    except OSError as error:
+        raise UserError(
+            f"--workdir {run_dir}: must be a folder that can be written, found {error}; "
+            "choose another, or mend its permissions"
+        ) from error
+
+
+def _write(path: epath.Path, content: bytes) -> None:
+    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    temporary.write_bytes(content)
+    temporary.replace(path)
