@@ -56,7 +56,7 @@ def _table(span: FilledSpan, *, lines: bool) -> Table:
     """One row for the whole span where it is longer than a token, and one for each token."""
     tokens = "1 token" if span.length == 1 else f"{span.length} tokens"
     table = Table(
-        title=Text(f"{tokens} between {span.left} and {span.right}"),
+        title=Text(f"{tokens} between '{span.left}' and '{span.right}'"),
         title_justify="left",
         caption=Text(f"({span.note})") if span.note else None,
         caption_justify="left",
@@ -82,4 +82,10 @@ def _cells(opinions: Opinions) -> tuple[Text, Text, Text]:
 
 def _cell(candidates: Sequence[Candidate]) -> Text:
     """A candidate a line. `Text`, not a string: rich would take [brackets] for markup."""
-    return Text("\n".join(f"{c.probability:6.1%}  {c.text}" for c in candidates) or "-")
+    lines = [f"{percent(candidate.probability):>8}  {candidate.text}" for candidate in candidates]
+    return Text("\n".join(lines) or "-")
+
+
+def percent(probability: float) -> str:
+    """Three digits that count: percent(0.4856) -> "48.6%"; percent(0.0000182) -> "0.00182%"."""
+    return f"{100 * probability:.3g}%"

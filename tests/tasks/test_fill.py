@@ -14,7 +14,7 @@ from spanbert_jax.data.batch import PretrainBatch, empty_batch
 from spanbert_jax.errors import UserError
 from spanbert_jax.model.pretraining import SpanBert
 from spanbert_jax.tasks.fill import Logits, fill_masks, fill_with_model, model_logits
-from spanbert_jax.tasks.fill_report import fill_report, print_filled, render_plain
+from spanbert_jax.tasks.fill_report import fill_report, percent, print_filled, render_plain
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "capital", "is", "paris", "##ian",
           "."]  # fmt: skip
@@ -237,7 +237,7 @@ def test_the_report_of_a_run_shows_texts_spans_and_tokens(params):
     lines = page.splitlines()
     assert lines[0] == TEXTS[0]
     assert lines[1].startswith("-> the capital is ")
-    for words in ("2 tokens between is and .", "span boundary", "token 2", "1 token between the"):
+    for words in ("2 tokens between 'is' and '.'", "span boundary", "token 2", "1 token"):
         assert words in page
     assert "\x1b" not in page
     assert all(line == line.rstrip() for line in lines)
@@ -272,3 +272,8 @@ def test_a_pipe_gets_plain_columns(capsys):
     printed = capsys.readouterr().out
     assert printed.startswith("the [MASK] .\n-> the paris .\n")
     assert "\x1b" not in printed
+
+
+def test_probabilities_of_long_spans_are_not_rounded_to_nothing():
+    assert percent(0.4856) == "48.6%"
+    assert percent(0.0000182) == "0.00182%"
