@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from spanbert_jax.config import DataConfig, ModelConfig, OptimizerConfig, PretrainConfig
-from spanbert_jax.config.files import _load_module, config_functions, load_config
+from spanbert_jax.config.files import load_module, config_functions, load_config
 from spanbert_jax.config.json import changed_fields, from_json, to_json
 from spanbert_jax.errors import ConfigError, UserError
 
@@ -14,7 +14,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "configs"
 NAMES = [
     f"{file}:{function}"
     for file in sorted(FOLDER.glob("*.py"))
-    for function in config_functions(_load_module(file))
+    for function in config_functions(load_module(file))
 ]
 
 
@@ -27,7 +27,7 @@ def test_every_config_builds_survives_json_and_documents_itself(name):
     config = load_config(name)
     assert from_json(to_json(config)) == config
     file, _, function = name.rpartition(":")
-    docstring = config_functions(_load_module(Path(file)))[function].__doc__
+    docstring = config_functions(load_module(Path(file)))[function].__doc__
     for word in ("Paper:", "Expected:", "Hardware:", "Command: spanbert pretrain"):
         assert word in docstring
 

@@ -23,7 +23,7 @@ def load_config(name: str) -> PretrainConfig:
         UserError: no such file or function (the nearest one is named), or a mistake inside.
     """
     file, function = split_name(name)
-    functions = config_functions(_load_module(_existing(file)))
+    functions = config_functions(load_module(_existing(file)))
     config = _call(_choose(functions, function, file), name)
     if not isinstance(config, PretrainConfig):
         raise UserError(
@@ -76,7 +76,7 @@ def _existing(file: Path) -> Path:
     raise UserError(f"there is no config file {file} (seen from {Path.cwd()}); {remedy}")
 
 
-def _load_module(file: Path) -> ModuleType:
+def load_module(file: Path) -> ModuleType:
     """Execute a config file; it may import its neighbours, as a script does."""
     module_name = f"spanbert_config_{file.stem}"
     spec = importlib.util.spec_from_file_location(module_name, file)
