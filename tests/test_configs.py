@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from spanbert_jax.config import DataConfig, ModelConfig, OptimizerConfig, PretrainConfig
-from spanbert_jax.config.files import load_module, config_functions, load_config
+from spanbert_jax.config.files import config_functions, load_config, load_module
 from spanbert_jax.config.json import changed_fields, from_json, to_json
 from spanbert_jax.errors import ConfigError, UserError
 
