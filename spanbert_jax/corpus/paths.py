@@ -4,6 +4,7 @@ import bz2
 import gzip
 import importlib.util
 import os
+import pathlib
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ def find_files(pattern: str, *, spec: str) -> tuple[epath.Path, ...]:
     else:
         parts = path.parts
         first = next((i for i, part in enumerate(parts) if _WILDCARDS & set(part)), None)
-        files = [] if first is None else list(_glob(parts[:first], parts[first:]))
+        files = [] if first is None else _glob(parts[:first], parts[first:], spec=spec)
     files = [file for file in files if not file.is_dir()]
     if not files:
         raise UserError(
@@ -40,9 +41,17 @@ def find_files(pattern: str, *, spec: str) -> tuple[epath.Path, ...]:
     return tuple(sorted(files, key=os.fspath))
 
 
-def _glob(folder: tuple[str, ...], pattern: tuple[str, ...]) -> Iterator[epath.Path]:
+def _glob(folder: tuple[str, ...], pattern: tuple[str, ...], *, spec: str) -> list[epath.Path]:
     base = epath.Path(*folder) if folder else epath.Path(".")
-    return base.glob("/".join(pattern)) if base.exists() else iter(())
+    if not base.exists():
+        return []
+    if "://" not in os.fspath(base):
+        return [epath.Path(path) for path in pathlib.Path(base).glob("/".join(pattern))]
+    if "**" in pattern:
+        raise UserError(
+            f"--source {spec}: ** would list every object of the bucket; use * for each folder"
+        )
+    return list(base.glob("/".join(pattern)))
 
 
 def _package_file(pattern: str) -> epath.Path:

@@ -4,6 +4,7 @@ mwparserfromhell parses the markup; what is kept of its tree is decided here. Te
 references, files, categories, headings and trailing sections are left out.
 """
 
+import html
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -69,7 +70,8 @@ def clean_wikitext(markup: str, counts: Counter[str]) -> list[str]:
 
 def _tidy(line: str) -> str:
     """_tidy("Athens ( ; ) is  old ,  very.") -> "Athens is old, very.\""""
-    line = _BRACKET_START.sub("(", _EMPTY_BRACKETS.sub("", line))
+    # Entities inside the parameters of a link are not parsed as such.
+    line = _BRACKET_START.sub("(", _EMPTY_BRACKETS.sub("", html.unescape(line)))
     return _SPACE_BEFORE_MARK.sub(r"\1", " ".join(line.split()))
 
 
