@@ -17,7 +17,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int32, UInt64
+from jaxtyping import Bool, Float64, Int32, Num, UInt64
 
 from spanbert_jax.config import MaskingConfig
 from spanbert_jax.data.host_tensorflow import tf
@@ -25,15 +25,6 @@ from spanbert_jax.data.random_bits import uniform
 
 ANCHOR_STREAM = 0
 LENGTH_STREAM = 1
-
-
-class Words(NamedTuple):
-    """The words of a batch of rows; the first token of a row always starts one."""
-
-    starts: Int32[tf.Tensor, " words"]
-    """Flat position of each word's first token, then sentinels behind the last row."""
-    of_token: Int32[tf.Tensor, " tokens"]
-    """Index of the word that each token belongs to."""
 
 
 class Spans(NamedTuple):
@@ -115,25 +106,24 @@ def span_length_law(config: MaskingConfig) -> Float64[np.ndarray, " max_span_wor
 
 def find_words(
     block_ids: Int32[tf.Tensor, "batch width"], *, word_starts: Bool[tf.Tensor, " vocab"] | None
-) -> Words:
-    """Group tokens into words; without `word_starts` every token is a word of its own.
+) -> Int32[tf.Tensor, " words_and_end"]:
+    """Flat position of each word's first token, then the end of the last row.
 
-    block_ids = [[5, 7, 8], [7, 5, 5]] where 7 and 8 go on with a word
-    -> starts = [0, 3, 4, 5, 6...], of_token = [0, 0, 0, 1, 2, 3]
+    The first token of a row always starts a word; without `word_starts` every token does.
+
+    block_ids = [[5, 7, 8], [7, 5, 5]] where 7 and 8 go on with a word -> [0, 3, 4, 5, 6]
     """
     num_tokens = block_ids.shape[0] * block_ids.shape[1]
     if word_starts is None:
-        return Words(tf.range(num_tokens + 1), tf.range(num_tokens))
+        return tf.range(num_tokens + 1)
     first_column = tf.ones_like(block_ids[:, :1], tf.bool)
     flags = tf.concat([first_column, tf.gather(word_starts, block_ids[:, 1:])], axis=1)
-    flags = tf.reshape(flags, [-1])
-    starts = tf.cast(tf.where(flags)[:, 0], tf.int32)
-    of_token = tf.cumsum(tf.cast(flags, tf.int32)) - 1
-    return Words(tf.concat([starts, [num_tokens]], axis=0), of_token)
+    starts = tf.cast(tf.where(tf.reshape(flags, [-1]))[:, 0], tf.int32)
+    return tf.concat([starts, [num_tokens]], axis=0)
 
 
 def draw_spans(
-    words: Words,
+    words: Int32[tf.Tensor, " words_and_end"],
     *,
     width: int,
     lengths: Int32[tf.Tensor, " batch"],
@@ -141,18 +131,21 @@ def draw_spans(
     draws: Int32[tf.Tensor, " draws"],
     length_law: Float64[np.ndarray, " max_span_words"],
 ) -> Spans:
-    """The spans that the draws of these numbers ask for, whether they are taken or not."""
+    """The spans that the draws of these numbers ask for, whether they are taken or not.
+
+    words: as `find_words` gives them. length_law: as `span_length_law` gives it.
+    """
     row_start = (tf.range(lengths.shape[0]) * width)[:, None]
     uniform_anchor = uniform(seeds[:, None], stream=ANCHOR_STREAM, counters=draws)
     anchor = tf.cast(uniform_anchor * tf.cast(lengths, tf.float64)[:, None], tf.int32) + row_start
-    first_word = tf.gather(words.of_token, anchor)
+    first_word = _num_reached(anchor, words) - 1
     num_words = tf.ones_like(first_word)
     if len(length_law) > 1:
         uniform_length = uniform(seeds[:, None], stream=LENGTH_STREAM, counters=draws)
-        num_words += _bucket(uniform_length, length_law[:-1])
-    last_word = tf.minimum(first_word + num_words, tf.size(words.starts) - 1)
-    end = tf.minimum(tf.gather(words.starts, last_word), row_start + lengths[:, None])
-    return Spans(tf.gather(words.starts, first_word), end)
+        num_words += _num_reached(uniform_length, tf.constant(length_law[:-1]))
+    last_word = tf.minimum(first_word + num_words, tf.size(words) - 1)
+    end = tf.minimum(tf.gather(words, last_word), row_start + lengths[:, None])
+    return Spans(tf.gather(words, first_word), end)
 
 
 def taken_draws(
@@ -227,9 +220,9 @@ def _draws_per_round(budget: int, length_law: Float64[np.ndarray, " max_span_wor
     return math.ceil(1.4 * budget / mean_words) + 8
 
 
-def _bucket(
-    values: Float64[tf.Tensor, "batch draws"], thresholds: Float64[np.ndarray, " n"]
+def _num_reached(
+    values: Num[tf.Tensor, "batch draws"], thresholds: Num[tf.Tensor, " n"]
 ) -> Int32[tf.Tensor, "batch draws"]:
-    """How many thresholds each value has reached."""
-    flat = tf.searchsorted(tf.constant(thresholds), tf.reshape(values, [-1]), side="right")
+    """How many of the ascending thresholds each value has reached."""
+    flat = tf.searchsorted(thresholds, tf.reshape(values, [-1]), side="right")
     return tf.reshape(flat, values.shape)
