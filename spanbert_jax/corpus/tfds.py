@@ -49,8 +49,9 @@ class TfdsSource:
         return self._builder.info.splits[self.split]
 
     def _prepare(self) -> None:
+        builder = self._builder
         try:
-            self._builder.download_and_prepare()
+            builder.download_and_prepare()
         except Exception as error:  # network, disk, checksums: each library raises its own
             raise UserError(
                 f"--source {self.spec}: could not be downloaded and prepared ({error}); prepare it "

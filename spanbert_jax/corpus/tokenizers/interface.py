@@ -68,3 +68,18 @@ def check_special_pieces(found: dict[str, int | None], where: str, remedy: str) 
             f"missing are {' '.join(missing)}; {remedy}"
         )
     return {piece: token_id for piece, token_id in found.items() if token_id is not None}
+
+
+def check_vocab_size(*, asked: int, most: int | None = None, least: int | None = None) -> None:
+    """Raise `UserError` where a vocabulary of `asked` entries cannot be trained on the text."""
+    if most is not None and most < asked:
+        # PrepareConfig refuses a vocabulary of fewer than 100 entries.
+        smaller = f"use --vocab-size {most} or less, or more text" if most >= 100 else "add text"
+        raise UserError(
+            f"--vocab-size {asked}: the text can fill at most {most} entries; {smaller}"
+        )
+    if least is not None and least > asked:
+        raise UserError(
+            f"--vocab-size {asked}: the text needs at least {least} entries for its single "
+            f"characters; use --vocab-size {least + 100} or more"
+        )

@@ -16,6 +16,7 @@ from spanbert_jax.corpus.tokenizers.interface import (
     MASK_IN_TEXT,
     SPECIAL_PIECES,
     check_special_pieces,
+    check_vocab_size,
 )
 from spanbert_jax.errors import UserError
 
@@ -147,7 +148,7 @@ def train_sentencepiece(
             train_extremely_large_corpus=True, minloglevel=2,
         )  # fmt: skip
     except (RuntimeError, ValueError) as error:
-        raise UserError(_training_problem(str(error), vocab_size)) from error
+        raise _explain(str(error), vocab_size) from error
     return SentencePieceTokenizer(model.getvalue())
 
 
@@ -157,19 +158,19 @@ def _training_lines(texts: Iterable[str]) -> Iterator[str]:
             yield text[start : start + _MAX_TRAINING_CHARACTERS].replace("\0", "")
 
 
-def _training_problem(message: str, vocab_size: int) -> str:
+def _explain(message: str, vocab_size: int) -> UserError:
     """Turn SentencePiece's message into rule, value and remedy."""
-    if found := re.search(r"set it to a value <= (\d+)", message):
-        return (
-            f"--vocab-size {vocab_size}: the text can fill at most {found[1]} entries; "
-            f"use --vocab-size {found[1]} or less, or more text"
+    most = re.search(r"set it to a value <= (\d+)", message)
+    least = re.search(r"required_chars\. \d+ vs (\d+)", message)
+    try:
+        check_vocab_size(
+            asked=vocab_size,
+            most=int(most[1]) if most else None,
+            least=int(least[1]) if least else None,
         )
-    if found := re.search(r"required_chars\. \d+ vs (\d+)", message):
-        return (
-            f"--vocab-size {vocab_size}: the text needs at least {found[1]} entries for its single "
-            f"characters; use --vocab-size {int(found[1]) + 100} or more"
-        )
-    return (
+    except UserError as explained:
+        return explained
+    return UserError(
         f"--tokenizer sentencepiece: no model could be trained on this text ({message}); "
         "check that --source names running text"
     )

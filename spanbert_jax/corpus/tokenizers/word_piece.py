@@ -14,6 +14,7 @@ from spanbert_jax.corpus.tokenizers.interface import (
     MASK_IN_TEXT,
     SPECIAL_PIECES,
     check_special_pieces,
+    check_vocab_size,
 )
 from spanbert_jax.errors import UserError
 
@@ -145,7 +146,7 @@ def train_wordpiece(
     inside_words = sorted(piece for piece in letters if piece.startswith(CONTINUATION))
     first = (*SPECIAL_PIECES, *inside_words)
     vocabulary = _trained_vocabulary(texts, vocab_size=vocab_size, first=first, lowercase=lowercase)
-    _check_size(len(vocabulary), vocab_size)
+    check_vocab_size(asked=vocab_size, most=len(vocabulary), least=len(vocabulary))
     model = tokenizers.models.WordPiece(vocabulary, unk_token="[UNK]")
     return WordPieceTokenizer(_bert_pipeline(model, lowercase=lowercase))
 
@@ -159,16 +160,3 @@ def _trained_vocabulary(
     )
     rust.train_from_iterator(texts, trainer)
     return rust.get_vocab()
-
-
-def _check_size(found: int, asked: int) -> None:
-    if found < asked:
-        raise UserError(
-            f"--vocab-size {asked}: the text can fill at most {found} entries; "
-            f"use --vocab-size {found} or less, or more text"
-        )
-    if found > asked:
-        raise UserError(
-            f"--vocab-size {asked}: the text needs at least {found} entries for its single "
-            f"characters; use --vocab-size {found + 100} or more"
-        )
