@@ -42,7 +42,11 @@ class TfdsSource:
         """The split and its size; known once the data is prepared."""
         self._prepare()
         self._check_names()
-        return [Input(f"{self._builder.info.full_name}@{self.split}", self._split_info.num_bytes)]
+        # A cut split has no size of its own.
+        whole = self._builder.info.splits[self.split.partition("[")[0]]
+        share = self._split_info.num_examples / max(1, whole.num_examples)
+        size = max(1, round(whole.num_bytes * share))
+        return [Input(f"{self._builder.info.full_name}@{self.split}", size)]
 
     @property
     def _split_info(self) -> Any:
