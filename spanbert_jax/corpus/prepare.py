@@ -7,8 +7,8 @@ and cleaned, split and tokenized in several; the shards are the same bytes whate
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -86,7 +86,9 @@ class Job:
     def split_of(self, document: ReadDocument) -> str:
         return "held_out" if document.key < self.held_out_limit else "train"
 
-    def read(self, stage: str, counts: Counter[str] | None = None) -> Iterator[ReadDocument]:
+    def read(
+        self, stage: str, counts: Counter[str] | None = None
+    ) -> Generator[ReadDocument, None, None]:
         """Every document of every source, in order."""
         reading = Reading()
         total = sum(self.record.inputs.values())
@@ -200,8 +202,12 @@ def _withdraw(folder: epath.Path, *, remove_folder: bool) -> None:
 
 def _choose_held_out(job: Job) -> int:
     """The limit below which a document's key means held out; `UserError` for an empty corpus."""
-    documents = job.read("looking for documents")
-    limit, seen = held_out_limit((document.key for document in documents), job.config.held_out)
+    stage = "looking for documents"
+    # Left early as a rule: closing the reader closes its file.
+    with closing(job.read(stage)) as documents:
+        keys = (document.key for document in documents)
+        limit, seen = held_out_limit(keys, job.config.held_out)
+    job.progress.update(stage, 1.0, 1.0)
     if not seen:
         raise UserError(
             f"--source {' '.join(job.config.source)}: must hold text, found no document in "

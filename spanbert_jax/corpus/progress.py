@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_BARS = 0.1
 
 
 class Progress(Protocol):
@@ -63,6 +64,7 @@ class BarProgress:
         from rich.progress import (
             BarColumn,
             Progress,
+            TaskID,
             TaskProgressColumn,
             TextColumn,
             TimeRemainingColumn,
@@ -72,17 +74,20 @@ class BarProgress:
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
         speed = (TransferSpeedColumn(), TimeRemainingColumn())
         self.bar = Progress(*columns, *speed, console=Console(stderr=True))
-        self._tasks: dict[str, int] = {}
+        self._tasks: dict[str, TaskID] = {}
+        self._last = 0.0
 
     def say(self, message: str) -> None:
         self.bar.console.print(message, markup=False, highlight=False)
 
     def update(self, stage: str, done: float, total: float) -> None:
-        from rich.progress import TaskID
-
+        now = time.monotonic()
         if stage not in self._tasks:
             self._tasks[stage] = self.bar.add_task(stage, total=total)
-        self.bar.update(TaskID(self._tasks[stage]), completed=done, total=total)
+        elif now - self._last < SECONDS_BETWEEN_BARS and done < total:
+            return
+        self._last = now
+        self.bar.update(self._tasks[stage], completed=done, total=total)
 
 
 @contextmanager

@@ -137,6 +137,7 @@ def train_sentencepiece(
     they can fill.
     """
     pad, unk, *control = SPECIAL_PIECES
+    texts = list(texts)
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -145,7 +146,9 @@ def train_sentencepiece(
             pad_id=0, unk_id=1, bos_id=-1, eos_id=-1,
             pad_piece=pad, unk_piece=unk, control_symbols=control,
             num_threads=_TRAINING_THREADS, max_sentence_length=4 * _MAX_TRAINING_CHARACTERS,
-            train_extremely_large_corpus=True, minloglevel=2,
+            minloglevel=2,
+            # 64-bit indices, at twice the memory.
+            train_extremely_large_corpus=sum(map(len, texts)) > 500_000_000,
         )  # fmt: skip
     except (RuntimeError, ValueError) as error:
         raise _explain(str(error), vocab_size) from error
