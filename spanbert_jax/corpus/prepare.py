@@ -4,40 +4,36 @@ In: PrepareConfig. Out: a folder of shards with its manifest. Documents are read
 and cleaned, split and tokenized in several; the shards are the same bytes whatever their number.
 """
 
-import os
 import time
-from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
 
 import numpy as np
 from etils import epath
 
 from spanbert_jax.config import PrepareConfig
-from spanbert_jax.corpus.documents import RawDocument, Reading, Source
+from spanbert_jax.corpus.documents import RawDocument, Source
 from spanbert_jax.corpus.encoding import (
     EncodedDocuments,
     encode_documents,
     sentences_of,
     start_encoder,
 )
-from spanbert_jax.corpus.files import TEMPORARY_SUFFIX, sha256_of
-from spanbert_jax.corpus.held_out import document_key, held_out_limit
+from spanbert_jax.corpus.files import sha256_of
+from spanbert_jax.corpus.held_out import held_out_limit
+from spanbert_jax.corpus.job import Job, ReadDocument, units_of
+from spanbert_jax.corpus.output_folder import complete_manifest, nothing_half_written
 from spanbert_jax.corpus.progress import Progress
-from spanbert_jax.corpus.record import RECORD_FILE, Record, check_same, make_record, read_record
+from spanbert_jax.corpus.record import check_same, make_record, read_record
 from spanbert_jax.corpus.shard_writer import ShardWriter
 from spanbert_jax.corpus.shards import (
-    ARRAYS,
-    MANIFEST_FILE,
     SPLITS,
     UNIGRAM_FILE,
     Manifest,
     ShardInfo,
     TokenizerInfo,
     count_unigrams,
-    read_manifest,
     token_dtype,
     write_array,
     write_manifest,
@@ -48,66 +44,6 @@ from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer, train_toke
 from spanbert_jax.corpus.tokenizers.loading import TRAINED_KINDS, find_tokenizer_file
 from spanbert_jax.corpus.workers import map_in_order
 from spanbert_jax.errors import UserError
-
-# Text that one worker takes at a time: large beside the cost of a message, small beside memory.
-_UNIT_CHARACTERS = 1 << 18
-
-
-class ReadDocument(NamedTuple):
-    """A raw document with its place in the sources and the key that decides its split."""
-
-    number: int
-    key: int
-    num_bytes: int
-    raw: RawDocument
-
-
-@dataclass
-class Job:
-    """One run of `prepare` after its dry checks."""
-
-    config: PrepareConfig
-    folder: epath.Path
-    sources: list[Source]
-    record: Record
-    progress: Progress
-    held_out_limit: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    """Of the pass that makes the shards: bytes and documents read, pages the sources skipped."""
-
-    @property
-    def num_workers(self) -> int:
-        if self.config.num_workers:
-            return self.config.num_workers
-        # A small corpus is done before many processes have started.
-        useful = sum(self.record.inputs.values()) // _UNIT_CHARACTERS
-        return max(1, min(_num_cores(), useful))
-
-    def split_of(self, document: ReadDocument) -> str:
-        return "held_out" if document.key < self.held_out_limit else "train"
-
-    def read(
-        self, stage: str, counts: Counter[str] | None = None
-    ) -> Generator[ReadDocument, None, None]:
-        """Every document of every source, in order."""
-        reading = Reading()
-        total = sum(self.record.inputs.values())
-        number = 0
-        for source in self.sources:
-            for raw in source.read(reading):
-                content = raw.text.encode()
-                yield ReadDocument(number, document_key(content), len(content), raw)
-                self.progress.update(stage, reading.size_done, total)
-                number += 1
-        self.progress.update(stage, total, total)
-        if counts is not None:
-            counts.update(reading.counts)
-
-
-def _num_cores() -> int:
-    """Cores that this process may use; all of the machine where the system does not say."""
-    known = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
 
 
 def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
@@ -123,11 +59,11 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
     folder = epath.Path(config.out).expanduser()
     if (before := read_record(folder)) is not None:
         check_same(folder, before=before, now=record)
-        if (manifest := _complete_manifest(folder)) is not None:
+        if (manifest := complete_manifest(folder)) is not None:
             progress.say(f"{folder}: found complete, nothing to do")
             return manifest
     job = Job(config, folder, sources, record, progress)
-    with _nothing_half_written(folder):
+    with nothing_half_written(folder):
         job.held_out_limit = _choose_held_out(job)
         tokenizer = _tokenizer_in_folder(job, loaded, resumed=before is not None)
         return _write_shards(job, tokenizer)
@@ -153,51 +89,6 @@ def _found_sources(config: PrepareConfig) -> list[Source]:
     if not config.out:
         raise UserError("--out: must name the folder for the shards; use for instance --out shards")
     return [find_source(spec) for spec in config.source]
-
-
-def _complete_manifest(folder: epath.Path) -> Manifest | None:
-    """The manifest where it and every file that it names are there."""
-    if not (folder / MANIFEST_FILE).exists():
-        return None
-    manifest = read_manifest(folder)
-    shards = [shard for split in manifest.splits.values() for shard in split]
-    names = [shard.file(array) for shard in shards for array in ARRAYS]
-    names += [manifest.tokenizer.file, UNIGRAM_FILE]
-    return manifest if all((folder / name).exists() for name in names) else None
-
-
-@contextmanager
-def _nothing_half_written(folder: epath.Path) -> Iterator[None]:
-    """Make the folder; after an error leave it only where it holds complete shards."""
-    existed = folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        trial = folder / f"writable{TEMPORARY_SUFFIX}"
-        trial.write_text("")
-        trial.unlink()
-    except OSError as error:
-        raise UserError(
-            f"--out {folder}: must be a folder that can be written ({error.strerror or error}); "
-            "choose another one"
-        ) from error
-    try:
-        yield
-    except Exception:
-        _withdraw(folder, remove_folder=not existed)
-        raise
-    for left in folder.glob(f"*{TEMPORARY_SUFFIX}"):
-        left.unlink()
-
-
-def _withdraw(folder: epath.Path, *, remove_folder: bool) -> None:
-    for left in folder.glob(f"*{TEMPORARY_SUFFIX}"):
-        left.unlink()
-    if any(list(folder.glob(f"{split}-*.json")) for split in SPLITS):
-        return
-    for name in (RECORD_FILE, "tokenizer.model", "tokenizer.json"):
-        (folder / name).unlink(missing_ok=True)
-    if remove_folder and not list(folder.iterdir()):
-        folder.rmdir()
 
 
 def _choose_held_out(job: Job) -> int:
@@ -236,27 +127,13 @@ def _train_tokenizer(job: Job) -> Tokenizer:
         max_bytes=job.config.tokenizer_sample_mb * 1e6,
     )
     parts = map_in_order(
-        sentences_of, _units(sample), num_workers=job.num_workers,
+        sentences_of, units_of(sample), num_workers=job.num_workers,
         start=start_encoder, start_arguments=(None, job.config.split, job.config.language),
     )  # fmt: skip
     sentences = [sentence for part in parts for sentence in part]
     kind, size = job.config.tokenizer, sum(map(len, sentences)) / 1e6
     job.progress.say(f"training a {kind} tokenizer on {size:.1f} MB of text")
     return train_tokenizer(job.config, iter(sentences))
-
-
-def _units(raws: Iterable[RawDocument]) -> Iterator[list[RawDocument]]:
-    """Consecutive documents of about 256,000 characters together."""
-    unit: list[RawDocument] = []
-    size = 0
-    for raw in raws:
-        unit.append(raw)
-        size += len(raw.text)
-        if size >= _UNIT_CHARACTERS:
-            yield unit
-            unit, size = [], 0
-    if unit:
-        yield unit
 
 
 def _write_shards(job: Job, tokenizer: Tokenizer) -> Manifest:
@@ -295,7 +172,7 @@ def _encode_all(job: Job, writers: dict[str, ShardWriter]) -> None:
     """Encode every document that is in no complete shard, and hand it to its split's writer."""
     in_flight: deque[ReadDocument] = deque()
     results = map_in_order(
-        encode_documents, _units(_documents_to_encode(job, writers, in_flight)),
+        encode_documents, units_of(_documents_to_encode(job, writers, in_flight)),
         num_workers=job.num_workers, start=start_encoder,
         start_arguments=(
             find_tokenizer_file(job.folder), job.config.split, job.config.language,
