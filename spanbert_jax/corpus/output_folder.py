@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from etils import epath
 
 from spanbert_jax.corpus.files import TEMPORARY_SUFFIX
-from spanbert_jax.corpus.record import RECORD_FILE
+from spanbert_jax.corpus.record import RECORD_FILE, Record, read_record
 from spanbert_jax.corpus.shards import (
     ARRAYS,
     MANIFEST_FILE,
@@ -16,6 +16,16 @@ from spanbert_jax.corpus.shards import (
     read_manifest,
 )
 from spanbert_jax.errors import UserError
+
+
+def earlier_record(folder: epath.Path) -> Record | None:
+    """What an earlier run made the folder from; None where there was no such run."""
+    record = read_record(folder)
+    if record is None and (folder / MANIFEST_FILE).exists():
+        # Shards copied from elsewhere without the record: the manifest holds the same.
+        found = read_manifest(folder)
+        record = Record(list(found.sources), dict(found.inputs), dict(found.options))
+    return record
 
 
 def complete_manifest(folder: epath.Path) -> Manifest | None:

@@ -23,9 +23,13 @@ from spanbert_jax.corpus.encoding import (
 from spanbert_jax.corpus.files import sha256_of
 from spanbert_jax.corpus.held_out import held_out_limit
 from spanbert_jax.corpus.job import Job, ReadDocument, units_of
-from spanbert_jax.corpus.output_folder import complete_manifest, nothing_half_written
+from spanbert_jax.corpus.output_folder import (
+    complete_manifest,
+    earlier_record,
+    nothing_half_written,
+)
 from spanbert_jax.corpus.progress import Progress
-from spanbert_jax.corpus.record import check_same, make_record, read_record
+from spanbert_jax.corpus.record import check_same, make_record
 from spanbert_jax.corpus.shard_writer import ShardWriter
 from spanbert_jax.corpus.shards import (
     SPLITS,
@@ -57,7 +61,7 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
     sources = _found_sources(config)
     record = make_record(config, sources, loaded)
     folder = epath.Path(config.out).expanduser()
-    if (before := read_record(folder)) is not None:
+    if (before := earlier_record(folder)) is not None:
         check_same(folder, before=before, now=record)
         if (manifest := complete_manifest(folder)) is not None:
             progress.say(f"{folder}: found complete, nothing to do")

@@ -230,6 +230,14 @@ def test_other_options_in_the_same_folder_are_an_error(config, text, tmp_path, v
     assert folder_bytes(tmp_path / "shards") == before
 
 
+def test_shards_copied_without_their_record_are_not_overwritten(config, tmp_path):
+    manifest = run(config)
+    (tmp_path / "shards" / "prepare.json").unlink()
+    assert run(config) == manifest
+    with pytest.raises(UserError, match="was made with --vocab-size 150, not 160"):
+        run(config, vocab_size=160)
+
+
 def test_changed_source_files_in_the_same_folder_are_an_error(config, text):
     run(config)
     (text / "c.txt").write_text("One more document.")
