@@ -88,7 +88,7 @@ def budgets(
 
     budgets([510, 126, 1, 0], mask_ratio=0.15) -> [77, 19, 1, 0]
     """
-    # 1e-9: 0.15 x 20 is 3.0000000000000004 in some orders of evaluation, and must stay 3.
+    # 1e-9: in floating point 0.07 x 100 is 7.000000000000001, which must not become 8.
     return tf.cast(tf.math.ceil(mask_ratio * tf.cast(lengths, tf.float64) - 1e-9), tf.int32)
 
 

@@ -120,6 +120,15 @@ def test_mean_span_length_is_the_papers() -> None:
     assert np.sum(law * np.arange(1, 11)) == pytest.approx(3.797, abs=5e-4)
 
 
+def test_the_example_of_budgets() -> None:
+    lengths = tf.constant([510, 126, 1, 0])
+    assert budgets(lengths, mask_ratio=0.15).numpy().tolist() == [77, 19, 1, 0]
+
+
+def test_budgets_are_not_raised_by_rounding() -> None:
+    assert budgets(tf.constant([100]), mask_ratio=0.07).numpy().tolist() == [7]
+
+
 def test_budgets_are_exact_for_every_length() -> None:
     lengths = np.arange(1025, dtype=np.int32)
     actual = budgets(tf.constant(lengths), mask_ratio=0.15)
