@@ -31,7 +31,7 @@ EXTRAS = {
     "test": [
         "pytest>=9",
         "gensim>=4.4,<5",  # tests clean the quickstart's real dump fragment
-        "typeguard>=4.4,<5",  # lets jaxtyping check shapes while testing
+        "beartype>=0.22",  # lets jaxtyping check shapes while testing
         "ruff==0.17.6",  # format and lint
         "mypy==2.4.1",  # type check
     ],

@@ -1,14 +1,22 @@
 """What all tests share: shape checks on, and the folder of real data where it is at hand."""
 
+import os
 from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
 
+# Eight devices stand in for a pod. Compiled without optimisation: tests compile more than they
+# compute. Set before JAX starts.
+os.environ["XLA_FLAGS"] = (
+    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+)
+
 ROOT = Path(__file__).resolve().parents[1]
 
-# Every jaxtyping signature of the package is checked while testing; in production it is free.
-install_import_hook("spanbert_jax", "typeguard.typechecked")
+# Every signature of the layers that compute on arrays, shapes included, is checked while testing;
+# in production it is free.
+install_import_hook(["spanbert_jax.data", "spanbert_jax.model"], "beartype.beartype")
 
 
 @pytest.fixture(scope="session")

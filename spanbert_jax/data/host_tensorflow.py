@@ -4,7 +4,12 @@ In: nothing. Out: `tf`. Every module of this layer takes TensorFlow from here, s
 pipeline never claims an accelerator: JAX needs its memory.
 """
 
-import tensorflow as tf
+import os
+
+# TensorFlow says at every start which CPU instructions it uses; warnings and errors still come.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+
+import tensorflow as tf  # noqa: E402
 
 tf.config.set_visible_devices([], "GPU")
 

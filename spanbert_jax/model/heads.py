@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from spanbert_jax.config import ModelConfig
 from spanbert_jax.model.layers import Hidden, bias_init, gelu, layer_norm, matrix_init
 
-Slots = Float[Array, "batch predictions features"]
+Slots = Float[Array, "batch predictions embed"]
 Logits = Float[Array, "batch predictions vocab"]
 
 
@@ -32,7 +32,7 @@ class _Transform(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, slots: Slots) -> Slots:
+    def __call__(self, slots: Float[Array, "batch predictions features"]) -> Slots:
         slots = nn.Dense(
             self.config.hidden_size,
             dtype=self.dtype,

@@ -113,9 +113,7 @@ def model_logits(model: SpanBert, params: Any) -> LogitsFunction:
         return model.apply({"params": params}, **inputs)
 
     def logits(batch: PretrainBatch) -> Logits:
-        targets = ("masked_ids", "masked_weights", "boundary_weights")
-        inputs = {name: x for name, x in batch._asdict().items() if name not in targets}
-        return Logits(*jax.device_get(apply(params, inputs)))
+        return Logits(*jax.device_get(apply(params, model_inputs(batch))))
 
     return logits
 

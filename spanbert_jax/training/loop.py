@@ -57,14 +57,20 @@ def run_loop(
     while True:
         finished, stopped = step == training.num_steps, stop.signal_number is not None
         fresh = step > start.step
+        evaluate = finished or (step % training.eval_every == 0 and not stopped)
+        evaluate = evaluate and (fresh or step == 0)
+        save = fresh and (finished or stopped or step % checkpoint.every_steps == 0)
+        if evaluate or save:
+            meter.settle()
+        for record in meter.records():
+            watcher.train(record.step, record.metrics)
         held_out_loss = None
-        if (fresh or step == 0) and (finished or (step % training.eval_every == 0 and not stopped)):
-            with meter.paused():
+        with meter.paused():
+            if evaluate:
                 evaluation = drive.evaluate(state)
-            held_out_loss = evaluation["held_out_loss"]
-            watcher.evaluation(step, evaluation)
-        if fresh and (finished or stopped or step % checkpoint.every_steps == 0):
-            with meter.paused():
+                held_out_loss = evaluation["held_out_loss"]
+                watcher.evaluation(step, evaluation)
+            if save:
                 position = drive.position(step)
                 checkpoints.save(step, state, position=position, held_out_loss=held_out_loss)
         if finished or stopped:
@@ -74,5 +80,3 @@ def run_loop(
         state, metrics = drive.train_step(state, batch)
         step += 1
         meter.add(step, metrics)
-        for record in meter.records():
-            watcher.train(record.step, record.metrics)

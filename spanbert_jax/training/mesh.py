@@ -3,6 +3,8 @@
 In: the mesh config. Out: a mesh, and shardings for parameters and batches.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -25,17 +27,16 @@ LOGICAL_AXIS_RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
 )
 
 
-def make_mesh(config: MeshConfig) -> Mesh:
-    """Arrange all devices; one axis of -1 takes what the others leave."""
-    num_devices = jax.device_count()
+def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Arrange `devices` (default: all); one axis of -1 takes what the others leave."""
+    devices = jax.devices() if devices is None else devices
     sizes = [config.data, config.fsdp, config.tensor]
     if -1 in sizes:
-        fixed = 1
-        for size in sizes:
-            fixed *= 1 if size == -1 else size
-        sizes[sizes.index(-1)] = num_devices // fixed
+        sizes[sizes.index(-1)] = len(devices) // -math.prod(sizes)
     # Auto: the partitioner chooses where nothing is said. make_mesh defaults to Explicit.
-    return jax.make_mesh(tuple(sizes), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
+    return jax.make_mesh(
+        tuple(sizes), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3, devices=devices
+    )
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

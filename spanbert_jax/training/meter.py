@@ -61,7 +61,6 @@ class Meter:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Time inside (evaluation, saving) counts as no training time."""
-        self._drain(0)
         start = time.perf_counter()
         yield
         self._paused += time.perf_counter() - start
@@ -69,10 +68,14 @@ class Meter:
     def add(self, step: int, metrics: Metrics) -> None:
         """Take the metrics of a step just started; wait for the one STEPS_IN_FLIGHT before it."""
         self._in_flight.append((step, metrics))
-        self._drain(0 if step == self._workload.num_steps else STEPS_IN_FLIGHT)
+        self._drain(STEPS_IN_FLIGHT)
+
+    def settle(self) -> None:
+        """Wait for every step that was started."""
+        self._drain(0)
 
     def records(self) -> list[Record]:
-        """Windows that ended since the last call."""
+        """Windows whose steps are done, each once."""
         records, self._records = self._records, []
         return records
 

@@ -27,13 +27,13 @@ class PretrainObjective:
 
     def init(self, key: jax.Array, batch: PretrainBatch) -> Params:
         """Random parameters, boxed with their logical axes."""
-        return self.model.init(key, **_model_inputs(batch))["params"]
+        return self.model.init(key, **model_inputs(batch))["params"]
 
     def sums(self, params: Params, batch: PretrainBatch, dropout_key: jax.Array | None) -> Sums:
         """Sums of each loss over the batch; without a key nothing is dropped."""
         logits: Any = self.model.apply(
             {"params": params},
-            **_model_inputs(batch),
+            **model_inputs(batch),
             deterministic=dropout_key is None,
             rngs={} if dropout_key is None else {"dropout": dropout_key},
         )
@@ -60,8 +60,8 @@ class PretrainObjective:
         return {**scales, "sbo": self.config.span_boundary_weight * scales["sbo"]}
 
 
-def _model_inputs(batch: PretrainBatch) -> dict[str, Any]:
-    """The fields that the model sees; targets and weights are the losses'."""
+def model_inputs(batch: PretrainBatch) -> dict[str, Any]:
+    """The fields of a batch that the model sees; targets and weights are the losses'."""
     targets = ("masked_ids", "masked_weights", "boundary_weights")
     return {name: value for name, value in batch._asdict().items() if name not in targets}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from spanbert_jax.config import PretrainConfig
@@ -67,7 +68,9 @@ def build(config: PretrainConfig, mesh: Mesh) -> Pretraining:
     optimizer = make_optimizer(config.optimizer, schedule)
     seed = config.training.seed
     # Parameters do not depend on the batch: one row for each way it is split is enough.
-    example = empty_batch(mesh.size, config.data.sequence_length, config.num_predictions)
+    example = jax.tree.map(
+        jnp.asarray, empty_batch(mesh.size, config.data.sequence_length, config.num_predictions)
+    )
 
     def init() -> TrainState:
         return init_state(objective, optimizer, batch=example, seed=seed)

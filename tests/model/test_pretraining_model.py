@@ -1,0 +1,220 @@
+"""The model as a function: what may influence what, and ways of computing it that are equal."""
+
+import dataclasses
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from spanbert_jax.config import ComputeConfig, ModelConfig
+from spanbert_jax.data.batch import PretrainBatch, empty_batch
+from spanbert_jax.model.flops import forward_flops
+from spanbert_jax.model.heads import SpanBoundaryHead, gather_positions
+from spanbert_jax.model.layers import attention_mask
+from spanbert_jax.model.losses import cross_entropy
+from spanbert_jax.model.pretraining import PretrainLogits, SpanBert
+
+FLOAT32 = ComputeConfig(dtype="float32")
+TARGETS = ("masked_ids", "masked_weights", "boundary_weights")
+
+
+def inputs(batch: PretrainBatch) -> dict[str, Any]:
+    fields = batch._asdict()
+    return {name: jnp.asarray(fields[name]) for name in fields if name not in TARGETS}
+
+
+def init(config: ModelConfig, batch: PretrainBatch) -> Any:
+    model = SpanBert(config, FLOAT32)
+    params = nn.unbox(jax.jit(model.init)(jax.random.key(0), **inputs(batch))["params"])
+    # Larger than the initialisation, so that differences show.
+    return jax.tree.map(lambda leaf: leaf * 8 if leaf.ndim > 1 else leaf + 0.1, params)
+
+
+def apply(
+    config: ModelConfig, params: Any, batch: PretrainBatch, compute: ComputeConfig = FLOAT32
+) -> PretrainLogits:
+    logits = jax.jit(SpanBert(config, compute).apply)({"params": params}, **inputs(batch))
+    assert isinstance(logits, PretrainLogits)
+    return logits
+
+
+def test_attention_mask_of_the_docstring() -> None:
+    mask = attention_mask(jnp.array([[1, 1, 2, 0]]))
+    expected = [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    np.testing.assert_array_equal(mask, np.array([[expected]], bool))
+
+
+def test_gather_positions_of_the_docstring() -> None:
+    hidden = jnp.array([[[0.0], [10.0], [20.0]]])
+    np.testing.assert_array_equal(gather_positions(hidden, jnp.array([[2, 0]])), [[[20.0], [0.0]]])
+
+
+def test_cross_entropy_of_the_docstring() -> None:
+    sums = cross_entropy(
+        jnp.zeros((1, 2, 2)), target_ids=jnp.array([[1, 0]]), weights=jnp.array([[1, 0]])
+    )
+    np.testing.assert_allclose(sums, [math.log(2), 0.0, 1.0], rtol=1e-6)
+
+
+def test_documents_of_a_row_and_padding_do_not_see_each_other(
+    config: ModelConfig, batch: PretrainBatch
+) -> None:
+    params = init(config, batch)
+    changed = batch.token_ids.copy()
+    changed[0, 7:] = 9  # the second document of row 0
+    changed[1, 12:] = 9  # the padding of row 1
+    before = apply(config, params, batch)
+    after = apply(config, params, batch._replace(token_ids=changed))
+    in_first_document = (batch.masked_positions[0] + 1) < 7
+    assert in_first_document.any()
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old[0][in_first_document], new[0][in_first_document])
+        np.testing.assert_array_equal(old[1], new[1])
+    np.testing.assert_array_equal(before.mlm[2:], after.mlm[2:])
+    assert np.abs(before.mlm[0] - after.mlm[0]).max() > 1e-3
+
+
+COMPUTED_OTHERWISE = [
+    ComputeConfig(dtype="float32", scan_layers=True),
+    ComputeConfig(dtype="float32", scan_layers=True, remat="full"),
+    ComputeConfig(dtype="float32", remat="dots"),
+]
+
+
+def test_unrolled_scanned_and_recomputed_layers_are_equal(
+    config: ModelConfig, batch: PretrainBatch
+) -> None:
+    params = init(config, batch)
+
+    def loss(params: Any, compute: ComputeConfig) -> jax.Array:
+        logits = SpanBert(config, compute).apply(
+            {"params": params}, **inputs(batch), deterministic=False,
+            rngs={"dropout": jax.random.key(7)},
+        )  # fmt: skip
+        return sum(jnp.sum(jnp.sin(part)) for part in logits)
+
+    value_and_gradient = jax.jit(jax.value_and_grad(loss), static_argnums=1)
+    value, gradient = value_and_gradient(params, FLOAT32)
+    for compute in COMPUTED_OTHERWISE:
+        same_value, same_gradient = value_and_gradient(params, compute)
+        np.testing.assert_allclose(value, same_value, rtol=1e-5)
+        # Float32 sums in another order; gradients here are of order 10.
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-3),
+            gradient, same_gradient,
+        )  # fmt: skip
+
+
+def test_bfloat16_computes_what_float32_does_but_for_rounding(
+    config: ModelConfig, batch: PretrainBatch
+) -> None:
+    params = nn.unbox(SpanBert(config, FLOAT32).init(jax.random.key(0), **inputs(batch))["params"])
+    exact = apply(config, params, batch)
+    rounded = apply(config, params, batch, ComputeConfig(dtype="bfloat16"))
+    assert rounded.mlm.dtype == exact.mlm.dtype == jnp.float32
+    for a, b in zip(exact, rounded, strict=True):
+        np.testing.assert_allclose(a, b, atol=0.02 * np.abs(a).max())
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+
+
+def test_span_boundary_head_is_two_blocks_over_left_right_and_offset(config: ModelConfig) -> None:
+    """y_i = f(x_{s-1}, x_{e+1}, p_{i-s+1}) (sec. 3.2), written once more in numpy."""
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(2, 2, 3, 16)).astype(np.float32)
+    offset, table = np.array([[0, 1, 3], [2, 2, 0]]), rng.normal(size=(50, 16)).astype(np.float32)
+    head = SpanBoundaryHead(config, jnp.float32)
+    arguments = {"right": jnp.array(right), "offset": jnp.array(offset), "table": jnp.array(table)}
+    params = nn.unbox(head.init(jax.random.key(0), jnp.array(left), **arguments)["params"])
+    params = jax.tree.map(lambda leaf: np.asarray(leaf) * 3 + 0.1, params)
+
+    def block(x: np.ndarray, p: Any) -> np.ndarray:
+        x = x @ p["dense"]["kernel"] + p["dense"]["bias"]
+        x = x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-12)
+        return x * p["layer_norm"]["scale"] + p["layer_norm"]["bias"]
+
+    x = np.concatenate([left, right, params["offset_embedding"][offset]], -1)
+    x = block(block(x, params["transform_0"]), params["transform_1"])
+    expected = x @ table.T + params["bias"]
+    actual = head.apply({"params": params}, jnp.array(left), **arguments)
+    np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=2e-4)
+
+
+def test_output_embedding_is_the_token_embedding(config: ModelConfig, batch: PretrainBatch) -> None:
+    params = init(config, batch)
+    table = params["encoder"]["embeddings"]["token_embedding"]
+    unused = 3  # no token of the batch: it acts through the output alone
+    assert not (batch.token_ids == unused).any()
+    params["encoder"]["embeddings"]["token_embedding"] = table.at[unused].add(1.0)
+    changed, plain = apply(config, params, batch), apply(config, init(config, batch), batch)
+    for new, old in zip(changed, plain, strict=True):
+        assert new is not None and old is not None
+        assert np.abs(new[..., unused] - old[..., unused]).max() > 1e-3
+        np.testing.assert_array_equal(
+            np.delete(new, unused, axis=-1), np.delete(old, unused, axis=-1)
+        )
+
+
+def test_a_model_without_span_boundary_head_has_neither_its_parameters_nor_its_logits(
+    config: ModelConfig, batch: PretrainBatch
+) -> None:
+    bert = dataclasses.replace(config, span_boundary_head=False)
+    params = init(bert, batch)
+    assert set(params) == {"encoder", "mlm_head"}
+    assert apply(bert, params, batch).span_boundary is None
+
+
+BASE = ModelConfig(vocab_size=28_996)
+LARGE = ModelConfig(
+    vocab_size=28_996, hidden_size=1_024, num_layers=24, num_heads=16, mlp_size=4_096
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "encoder", "mlm_head", "span_boundary_head"),
+    [
+        # BERT base cased without its pooler: 108,310,272 - 590,592.
+        (BASE, 107_719_680, 768 * 768 + 3 * 768 + 28_996, 1_736 * 768 + 768 * 768 + 6 * 768
+         + 15 * 200 + 28_996),
+        # BERT large cased without its pooler: 333,579,264 - 1,049,600.
+        (LARGE, 332_529_664, 1_024 * 1_024 + 3 * 1_024 + 28_996, 2_248 * 1_024 + 1_024 * 1_024
+         + 6 * 1_024 + 15 * 200 + 28_996),
+    ],
+    ids=["base", "large"],
+)  # fmt: skip
+def test_published_sizes_have_the_published_number_of_parameters(
+    config: ModelConfig, encoder: int, mlm_head: int, span_boundary_head: int
+) -> None:
+    batch = empty_batch(2, 512, 77)
+    model = SpanBert(config, ComputeConfig(dtype="bfloat16"))
+    boxed = jax.eval_shape(lambda: model.init(jax.random.key(0), **inputs(batch)))["params"]
+    sizes = {
+        name: sum(leaf.size for leaf in jax.tree.leaves(nn.unbox(part)))
+        for name, part in boxed.items()
+    }
+    assert sizes == {
+        "encoder": encoder, "mlm_head": mlm_head, "span_boundary_head": span_boundary_head,
+    }  # fmt: skip
+    # Every parameter says which logical axes it has.
+    leaves = jax.tree.leaves(boxed, is_leaf=lambda leaf: isinstance(leaf, nn.Partitioned))
+    assert all(isinstance(leaf, nn.Partitioned) for leaf in leaves)
+    assert all(len(leaf.names) == leaf.value.ndim for leaf in leaves)
+
+
+def test_flops_are_those_that_the_compiler_counts_in_matrix_products() -> None:
+    # Wide enough that elementwise work, which is not counted, is small beside the products.
+    config = ModelConfig(
+        vocab_size=1_000, hidden_size=256, num_layers=2, num_heads=2, mlp_size=1_024,
+        max_positions=64, dropout_rate=0.0, attention_dropout_rate=0.0,
+    )  # fmt: skip
+    batch = empty_batch(4, 64, 10)
+    model = SpanBert(config, FLOAT32)
+    params = nn.unbox(model.init(jax.random.key(0), **inputs(batch)))
+    compiled = jax.jit(lambda p: model.apply(p, **inputs(batch))).lower(params).compile()
+    counted = compiled.cost_analysis()["flops"]
+    formula = forward_flops(config, batch_size=4, sequence_length=64, num_predictions=10)
+    assert formula <= counted < 1.1 * formula
