@@ -27,6 +27,7 @@ from spanbert_jax.tasks.candidates import (
     masked_spans,
     top_spans,
 )
+from spanbert_jax.training.objective import model_inputs
 
 
 class Logits(NamedTuple):
