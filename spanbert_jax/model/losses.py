@@ -16,7 +16,7 @@ class WeightedSums(NamedTuple):
     loss: Float[Array, ""]
     """Cross-entropy in nats."""
     correct: Float[Array, ""]
-    """Targets whose most probable token was the right one."""
+    """Targets than which no other token was more probable."""
     weight: Float[Array, ""]
     """Targets."""
 
@@ -29,13 +29,14 @@ def cross_entropy(
 ) -> WeightedSums:
     """Sum cross-entropy and hits over the slots with weight 1.
 
-    logits = [[[0., 0.], [0., 0.]]], target_ids = [[1, 0]], weights = [[1, 0]]
-    -> loss ln 2, correct 0, weight 1
+    logits = [[[0., 0.], [1., 2.]]], target_ids = [[1, 0]], weights = [[1, 0]]
+    -> loss ln 2, correct 1, weight 1
     """
     logits = logits.astype(jnp.float32)
     target_logits = jnp.take_along_axis(logits, target_ids[..., None], axis=-1)[..., 0]
     losses = jax.nn.logsumexp(logits, axis=-1) - target_logits
-    hits = jnp.argmax(logits, axis=-1) == target_ids
+    # The maximum is in the logsumexp already; an argmax would pass over the vocabulary once more.
+    hits = target_logits >= jnp.max(logits, axis=-1)
     weights_f32 = weights.astype(jnp.float32)
     return WeightedSums(
         jnp.sum(losses * weights_f32), jnp.sum(hits * weights_f32), jnp.sum(weights_f32)

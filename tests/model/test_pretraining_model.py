@@ -54,10 +54,13 @@ def test_gather_positions_of_the_docstring() -> None:
 
 
 def test_cross_entropy_of_the_docstring() -> None:
-    sums = cross_entropy(
-        jnp.zeros((1, 2, 2)), target_ids=jnp.array([[1, 0]]), weights=jnp.array([[1, 0]])
-    )
-    np.testing.assert_allclose(sums, [math.log(2), 0.0, 1.0], rtol=1e-6)
+    logits = jnp.array([[[0.0, 0.0], [1.0, 2.0]]])
+    targets = jnp.array([[1, 0]])
+    sums = cross_entropy(logits, target_ids=targets, weights=jnp.array([[1, 0]]))
+    np.testing.assert_allclose(sums, [math.log(2), 1.0, 1.0], rtol=1e-6)
+    both = cross_entropy(logits, target_ids=targets, weights=jnp.array([[1, 1]]))
+    miss = math.log(1 + math.e)
+    np.testing.assert_allclose(both, [math.log(2) + miss, 1.0, 2.0], rtol=1e-6)
 
 
 def test_documents_of_a_row_and_padding_do_not_see_each_other(
