@@ -3,6 +3,8 @@
 In: a train state and the position in the data. Out: a folder of steps, restored onto any mesh.
 """
 
+import contextlib
+import math
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -30,7 +32,7 @@ class Checkpoints:
             policies.append(
                 checkpoint_managers.BestN(
                     # Orbax keeps the end of the order: descending, so that the lowest is last.
-                    get_metric_fn=lambda metrics: metrics["held_out_loss"],
+                    get_metric_fn=_rank,
                     reverse=True,
                     n=config.keep_best,
                     keep_checkpoints_without_metrics=False,
@@ -39,7 +41,9 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             epath.Path(run_dir).resolve() / CHECKPOINT_FOLDER,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies)
+                # Only with it does Orbax write the metrics, by which a resumed run knows its best.
+                best_fn=_rank,
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             ),
         )
 
@@ -57,7 +61,7 @@ class Checkpoints:
                 state=ocp.args.StandardSave(state),
                 data=ocp.args.JsonSave(position._asdict()),
             ),
-            metrics=None if held_out_loss is None else {"held_out_loss": held_out_loss},
+            metrics={"held_out_loss": held_out_loss},
             force=True,
         )
 
@@ -82,6 +86,15 @@ class Checkpoints:
         self._manager.close()
 
 
+def _rank(metrics: dict[str, float | None]) -> float:
+    """The held-out loss; infinite where it was not measured or is NaN, which has no order.
+
+    {"held_out_loss": 2.5} -> 2.5; {"held_out_loss": None} -> inf; {"held_out_loss": nan} -> inf
+    """
+    loss = metrics["held_out_loss"]
+    return math.inf if loss is None or math.isnan(loss) else loss
+
+
 def restore_params(run_dir: epath.PathLike) -> tuple[Any, int]:
     """Read the newest parameters alone, as arrays on the default device, and their step.
 
@@ -89,28 +102,25 @@ def restore_params(run_dir: epath.PathLike) -> tuple[Any, int]:
         UserError: the folder holds no complete checkpoint.
     """
     folder = epath.Path(run_dir).resolve() / CHECKPOINT_FOLDER
-    steps = sorted(
-        int(path.name) for path in (folder.iterdir() if folder.exists() else ())
-        if path.name.isdigit()
-    )  # fmt: skip
-    if not steps:
+    newest = ocp.path.step.latest_step_metadata(folder, ocp.path.step.standard_name_format())
+    if newest is None:
         raise UserError(
             f"{run_dir}: a run must hold a complete checkpoint in {CHECKPOINT_FOLDER}/, found "
             "none; name the --workdir of a run that has saved one"
         )
-    path = folder / str(steps[-1]) / "state"
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        saved = checkpointer.metadata(path).item_metadata.tree["params"]
+    # The handler itself: a Checkpointer warns that one item of a checkpoint has no metadata file.
+    with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
+        saved = handler.metadata(newest.path / "state").tree["params"]
         device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), saved)
         arguments = jax.tree.map(lambda _: ocp.ArrayRestoreArgs(sharding=device), params)
-        restored = checkpointer.restore(
-            path,
+        restored = handler.restore(
+            newest.path / "state",
             args=ocp.args.PyTreeRestore(
                 {"params": params}, restore_args={"params": arguments}, partial_restore=True
             ),
         )
-    return restored["params"], steps[-1]
+    return restored["params"], newest.step
 
 
 class LoadedRun(NamedTuple):

@@ -67,7 +67,7 @@ def make_train_step(
     def train_step(state: TrainState, batch: PretrainBatch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         gradients, sums = _accumulate(objective, state.params, batch, num_microbatches, key)
-        norm = optax.global_norm(gradients)
+        norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(norm)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
         proposed = (optax.apply_updates(state.params, updates), optimizer_state)
