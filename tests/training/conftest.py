@@ -1,4 +1,4 @@
-"""A tiny pretraining: its config, and random batches whose rows have different numbers of targets."""
+"""A tiny pretraining: its config, and random batches whose rows differ in number of targets."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ from spanbert_jax.config import (
 from spanbert_jax.data.batch import PretrainBatch
 
 BATCH, LENGTH, SLOTS, VOCAB = 8, 16, 3, 50
-# Sums 1, 2, 3, ... of rows: no two ways to halve the batch have the same number of targets.
+# Of each row. Halves of the batch (every second row) have 9 and 11, and 5 and 7.
 NUM_TARGETS = (1, 2, 3, 3, 2, 3, 3, 3)
 NUM_BOUNDARY_TARGETS = (1, 0, 2, 3, 0, 1, 2, 3)
 

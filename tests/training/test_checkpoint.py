@@ -1,0 +1,166 @@
+"""A checkpoint is the run itself: every bit of it, on any mesh, and the right ones kept."""
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from etils import epath
+
+from spanbert_jax.config import CheckpointConfig, MeshConfig, PretrainConfig
+from spanbert_jax.errors import UserError
+from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, load_run, restore_params
+from spanbert_jax.training.mesh import make_mesh
+from spanbert_jax.training.pretraining import build
+from spanbert_jax.training.run_folder import claim
+from spanbert_jax.training.train_step import TrainState
+
+
+def abstract_state(config: PretrainConfig, mesh_config: MeshConfig) -> TrainState:
+    mesh = make_mesh(mesh_config)
+    with jax.set_mesh(mesh):
+        return build(config, mesh).abstract_state
+
+
+def random_state(abstract: TrainState) -> TrainState:
+    rng = np.random.default_rng(0)
+
+    def values(leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        array = np.asarray(rng.normal(scale=1000, size=leaf.shape), leaf.dtype)
+        return jax.device_put(array, leaf.sharding)
+
+    return jax.tree.map(values, abstract)
+
+
+@pytest.fixture(scope="module")
+def state(config: PretrainConfig) -> TrainState:
+    """Of a mesh that splits it by fsdp."""
+    return random_state(abstract_state(config, MeshConfig(4, 2, 1)))
+
+
+@pytest.fixture(scope="module")
+def run_dir(
+    state: TrainState, config: PretrainConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A run that was saved at steps 9 and 10, the newer one with `state`."""
+    folder = tmp_path_factory.mktemp("run")
+    tokenizer = folder / "made.model"
+    tokenizer.write_bytes(b"pieces")
+    claim(folder, config, tokenizer_file=epath.Path(tokenizer))
+    with Checkpoints(folder, config.checkpoint) as checkpoints:
+        older = jax.tree.map(jnp.zeros_like, state)
+        checkpoints.save(9, older, position=DataPosition(72), held_out_loss=1.0)
+        checkpoints.save(10, state, position=DataPosition(80), held_out_loss=None)
+    return folder
+
+
+def assert_same_bits(actual: Any, expected: Any) -> None:
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_a_state_comes_back_bit_for_bit_on_another_mesh(
+    run_dir: Path, state: TrainState, config: PretrainConfig
+) -> None:
+    other = abstract_state(config, MeshConfig(1, 4, 2))
+    with Checkpoints(run_dir, config.checkpoint) as checkpoints:
+        assert checkpoints.latest_step() == 10
+        restored, position = checkpoints.restore(10, other)
+        older, older_position = checkpoints.restore(9, other)
+    assert_same_bits(restored, state)
+    assert jax.tree.map(lambda leaf: leaf.sharding, restored) == jax.tree.map(
+        lambda leaf: leaf.sharding, other
+    )
+    kernel = restored.params["encoder"]["layers"]["layer"]["feed_forward"]["inner"]["kernel"]
+    assert kernel.addressable_data(0).shape == (2, 4, 16)
+    assert (position, older_position) == (DataPosition(80), DataPosition(72))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(older))
+
+
+def test_parameters_are_read_alone_bit_for_bit_onto_one_device_and_without_a_warning(
+    run_dir: Path, state: TrainState, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        params, step = restore_params(run_dir)
+    assert step == 10
+    assert_same_bits(params, state.params)
+    devices = {device for leaf in jax.tree.leaves(params) for device in leaf.devices()}
+    assert devices == {jax.devices()[0]}
+    assert caplog.messages == []
+
+
+def test_a_run_is_loaded_with_its_config_and_newest_parameters(
+    run_dir: Path, state: TrainState, config: PretrainConfig
+) -> None:
+    run = load_run(run_dir)
+    assert (run.config, run.step) == (config, 10)
+    assert_same_bits(run.params, state.params)
+
+
+def test_a_folder_without_config_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a run must hold config.json, found none; name"):
+        load_run(tmp_path)
+
+
+@pytest.mark.parametrize("unfinished", [None, "12.orbax-checkpoint-tmp"])
+def test_a_run_that_has_saved_nothing_yet_is_an_error(
+    run_dir: Path, tmp_path: Path, unfinished: str | None
+) -> None:
+    (tmp_path / "config.json").write_bytes((run_dir / "config.json").read_bytes())
+    if unfinished:
+        (tmp_path / "checkpoints" / unfinished / "state").mkdir(parents=True)
+    with pytest.raises(UserError, match="must hold a complete checkpoint in checkpoints/, found"):
+        load_run(tmp_path)
+
+
+def test_what_is_saved_is_the_state_of_that_moment_though_its_memory_is_used_again(
+    tmp_path: Path,
+) -> None:
+    step = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + 1, state), donate_argnums=0)
+    state = step({"params": jnp.zeros((512, 512))})
+    abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
+    with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
+        checkpoints.save(1, state, position=DataPosition(0), held_out_loss=None)
+        for _ in range(5):
+            state = step(state)
+        checkpoints.wait()
+        restored, _ = checkpoints.restore(1, abstract)
+    np.testing.assert_array_equal(restored["params"], np.ones((512, 512)))
+    np.testing.assert_array_equal(state["params"], np.full((512, 512), 6.0))
+
+
+def save_steps(folder: Path, config: CheckpointConfig, losses: dict[int, float | None]) -> set[int]:
+    """Save a tiny state at each step; return the steps that are left."""
+    with Checkpoints(folder, config) as checkpoints:
+        for step, loss in losses.items():
+            state = {"params": jnp.float32(step)}
+            checkpoints.save(step, state, position=DataPosition(step), held_out_loss=loss)
+    return {int(path.name) for path in (folder / "checkpoints").iterdir()}
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
+    losses = {1: 5.0, 2: 2.0, 3: 3.0, 4: 4.0, 5: None}
+    config = CheckpointConfig(keep_latest=2, keep_best=1)
+    assert save_steps(tmp_path / "a", config, losses) == {2, 4, 5}
+    config = CheckpointConfig(keep_latest=1, keep_best=2)
+    assert save_steps(tmp_path / "b", config, losses) == {2, 3, 5}
+    config = CheckpointConfig(keep_latest=2, keep_best=0)
+    assert save_steps(tmp_path / "c", config, losses) == {4, 5}
+
+
+def test_a_resumed_run_still_knows_which_of_its_checkpoints_was_the_best(tmp_path: Path) -> None:
+    config = CheckpointConfig(keep_latest=1, keep_best=1)
+    assert save_steps(tmp_path, config, {1: 2.0, 2: 3.0}) == {1, 2}
+    assert save_steps(tmp_path, config, {3: 2.5, 4: 2.6}) == {1, 4}
+    assert save_steps(tmp_path, config, {5: 1.9, 6: 2.0}) == {5, 6}
+
+
+def test_a_loss_that_is_no_number_is_never_the_best(tmp_path: Path) -> None:
+    config = CheckpointConfig(keep_latest=1, keep_best=1)
+    assert save_steps(tmp_path, config, {1: 2.0, 2: math.nan, 3: None}) == {1, 3}
