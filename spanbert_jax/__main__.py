@@ -18,8 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"spanbert: error: {error}", file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
-        print("spanbert: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(": ".join(["spanbert: interrupted", *map(str, interrupt.args)]), file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader, `head` for instance, has seen enough. Python flushes once more at exit.

@@ -18,6 +18,7 @@ from spanbert_jax.config import PrepareConfig, PretrainConfig
 from spanbert_jax.config.files import load_config, nearest
 from spanbert_jax.config.json import flag_of
 from spanbert_jax.config.predict import FillConfig
+from spanbert_jax.config.prepare_flags import prepare_flags_behind_pretrain
 from spanbert_jax.errors import UserError
 
 ConfigT = TypeVar("ConfigT")
@@ -112,9 +113,10 @@ def _pretrain(arguments: list[str]) -> int:
             "spanbert pretrain takes a config before its flags; name one, such as "
             "configs/pretrain.py:spanbert_base, or configs/quickstart.py"
         )
-    config = parse_flags(
-        load_config(name), arguments[1:], prog=f"spanbert pretrain {name}", about=PRETRAIN_HELP
-    )
+    with prepare_flags_behind_pretrain():
+        config = parse_flags(
+            load_config(name), arguments[1:], prog=f"spanbert pretrain {name}", about=PRETRAIN_HELP
+        )
     _state("--workdir", config.workdir, "say where the run goes, such as /runs/base")
     from spanbert_jax.commands import pretrain
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from etils import epath
 
-from spanbert_jax.config import PretrainConfig, check_batch_on_devices
+from spanbert_jax.config import PrepareConfig, PretrainConfig, check_batch_on_devices
+from spanbert_jax.config.prepare_flags import prepare_flags_behind_pretrain
 from spanbert_jax.corpus.prepare import prepare
 from spanbert_jax.corpus.progress import show_progress
-from spanbert_jax.corpus.shards import Manifest, read_manifest, verify_shards
-from spanbert_jax.corpus.tokenizers import load_tokenizer
+from spanbert_jax.corpus.shards import SPLITS, Manifest, read_manifest, verify_shards
+from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer
 from spanbert_jax.errors import UserError, require
 from spanbert_jax.training import run_folder
 
@@ -30,14 +31,14 @@ EXIT_BY_SIGNAL = 128
 
 def run(config: PretrainConfig) -> int:
     """Prepare shards if need be, train, evaluate, report; return the exit code."""
+    run_folder.check_writable(config.workdir)
     config, manifest = resolve(config)
-    run_folder.check_resumable(config.workdir, config)
+    # First the tokenizer: another one is often of another size, and is then what to mend.
     _check_tokenizer(config, manifest)
+    run_folder.check_resumable(config.workdir, config)
     if config.data.verify_shards:
         verify_shards(config.data.shards, manifest)
-    tokenizer_file = epath.Path(config.data.shards) / manifest.tokenizer.file
-    run_folder.claim(config.workdir, config, tokenizer_file=tokenizer_file)
-    return train(config)
+    return train(config, tokenizer_file=epath.Path(config.data.shards) / manifest.tokenizer.file)
 
 
 def resolve(config: PretrainConfig) -> tuple[PretrainConfig, Manifest]:
@@ -54,8 +55,7 @@ def resolve(config: PretrainConfig) -> tuple[PretrainConfig, Manifest]:
             "'text:/data/*.txt'"
         )
     if config.prepare.source:
-        with show_progress() as progress:
-            prepare(dataclasses.replace(config.prepare, out=shards), progress=progress)
+        _prepare(dataclasses.replace(config.prepare, out=shards))
     manifest = read_manifest(shards)
     size = manifest.tokenizer.vocab_size
     require(
@@ -66,6 +66,17 @@ def resolve(config: PretrainConfig) -> tuple[PretrainConfig, Manifest]:
     data = dataclasses.replace(config.data, shards=shards)
     model = dataclasses.replace(config.model, vocab_size=size)
     return dataclasses.replace(config, data=data, model=model), manifest
+
+
+def _prepare(config: PrepareConfig) -> None:
+    try:
+        with prepare_flags_behind_pretrain(), show_progress() as progress:
+            prepare(config, progress=progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"while preparing text; complete shards in {config.out} are kept, and the same command "
+            "goes on from there"
+        ) from None
 
 
 def _check_tokenizer(config: PretrainConfig, manifest: Manifest) -> None:
@@ -81,8 +92,11 @@ def _check_tokenizer(config: PretrainConfig, manifest: Manifest) -> None:
         )
 
 
-def train(config: PretrainConfig) -> int:
-    """Go on from the newest checkpoint to the last step; return the exit code."""
+def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
+    """Go on from the newest checkpoint to the last step; return the exit code.
+
+    Nothing is written before everything is checked.
+    """
     # Imported here: the checks before this answer while JAX and TensorFlow are still down.
     import jax
 
@@ -93,16 +107,25 @@ def train(config: PretrainConfig) -> int:
     from spanbert_jax.training.pretraining import build
 
     check_batch_on_devices(config, jax.device_count())
-    length = config.data.sequence_length
+    _check_fill(config, load_tokenizer(tokenizer_file))
+    taken = _steps_taken(config.workdir)
+    _check_length(config, taken)
+    shards = {
+        split: open_token_shards(
+            config.data.shards, split=split, sequence_length=config.data.sequence_length
+        )
+        for split in SPLITS
+    }
+    if taken != config.training.num_steps:
+        run_folder.claim(config.workdir, config, tokenizer_file=tokenizer_file)
     with (
         open_console(config.training.num_steps) as console,
         StopRequest(console.message) as stop,
     ):
         mesh = make_mesh(config.mesh)
-        shards = open_token_shards(config.data.shards, sequence_length=length)
         with jax.set_mesh(mesh):
             pretraining = build(config, mesh)
-            console.message(_opening(config, pretraining, shards))
+            console.message(_opening(config, pretraining, shards["train"]))
             progress = _train(config, pretraining, shards, console=console, stop=stop)
             if progress.step < config.training.num_steps:
                 console.message(_farewell(config, progress.step))
@@ -114,7 +137,7 @@ def train(config: PretrainConfig) -> int:
 def _train(
     config: PretrainConfig,
     pretraining: "Pretraining",
-    shards: "TokenShards",
+    shards: dict[str, "TokenShards"],
     *,
     console: "Console",
     stop: "StopRequest",
@@ -129,7 +152,6 @@ def _train(
 
     with Checkpoints(config.workdir, config.checkpoint) as checkpoints:
         step = checkpoints.latest_step()
-        _check_length(config, step)
         if step is None:
             console.message("starting from random parameters; the first step compiles")
             start, position = Progress(0, pretraining.init()), DataPosition(0)
@@ -137,6 +159,9 @@ def _train(
             console.message(f"going on from the checkpoint of step {step:,}")
             state, position = checkpoints.restore(step, pretraining.abstract_state)
             start = Progress(step, state)
+        if start.step == config.training.num_steps:
+            console.message("the run has taken all of its steps")
+            return start
         with open_metrics(config.workdir, start_step=start.step) as writer:
             return run_loop(
                 start,
@@ -144,7 +169,7 @@ def _train(
                 training=config.training,
                 checkpoint=config.checkpoint,
                 checkpoints=checkpoints,
-                meter=Meter(workload(config, num_blocks=shards.num_blocks)),
+                meter=Meter(workload(config, num_blocks=shards["train"].num_blocks)),
                 watcher=RunWatcher(console, writer),
                 stop=stop,
             )
@@ -153,7 +178,7 @@ def _train(
 def _drive(
     config: PretrainConfig,
     pretraining: "Pretraining",
-    shards: "TokenShards",
+    shards: dict[str, "TokenShards"],
     *,
     start: "Progress",
     position: "DataPosition",
@@ -161,7 +186,7 @@ def _drive(
     """The batches from `position` on, the steps, and the evaluation, as the loop calls them."""
     import jax
 
-    from spanbert_jax.data.pipeline import held_out_batches, open_token_shards, pretrain_dataset
+    from spanbert_jax.data.pipeline import held_out_batches, pretrain_dataset
     from spanbert_jax.training.checkpoint import DataPosition
     from spanbert_jax.training.evaluation import evaluate
     from spanbert_jax.training.loop import Drive
@@ -173,12 +198,11 @@ def _drive(
         "host_index": jax.process_index(),
         "num_hosts": jax.process_count(),
     }
-    held_out = open_token_shards(
-        config.data.shards, split="held_out", sequence_length=config.data.sequence_length
+    evaluation = held_out_batches(
+        shards["held_out"], num_batches=config.training.eval_batches, **rows
     )
-    evaluation = held_out_batches(held_out, num_batches=config.training.eval_batches, **rows)
     batches = pretrain_dataset(
-        shards, seed=config.training.seed, first_example=position.next_example, **rows
+        shards["train"], seed=config.training.seed, first_example=position.next_example, **rows
     )
 
     def position_at(step: int) -> DataPosition:
@@ -196,6 +220,24 @@ def _drive(
         ),
         position=position_at,
     )
+
+
+def _steps_taken(workdir: str) -> int | None:
+    """Step of the newest complete checkpoint; makes no folder, as opening the checkpoints does."""
+    import orbax.checkpoint as ocp
+
+    folder = epath.Path(workdir).resolve() / run_folder.CHECKPOINT_FOLDER
+    names = ocp.path.step.standard_name_format()
+    newest = ocp.path.step.latest_step_metadata(folder, names) if folder.exists() else None
+    return None if newest is None else newest.step
+
+
+def _check_fill(config: PretrainConfig, tokenizer: Tokenizer) -> None:
+    """Raise `UserError` now for a text that could not be filled in at the end."""
+    from spanbert_jax.tasks.fill import masked_row
+
+    for text in config.fill:
+        masked_row(text, tokenizer=tokenizer, max_length=config.data.sequence_length)
 
 
 def _check_length(config: PretrainConfig, step: int | None) -> None:
@@ -222,6 +264,8 @@ def _opening(config: PretrainConfig, pretraining: "Pretraining", shards: "TokenS
 
 
 def _farewell(config: PretrainConfig, step: int) -> str:
+    if step == 0:
+        return "stopped before the first step; the same command starts again"
     return (
         f"saved at step {step:,} of {config.training.num_steps:,} in {config.workdir}; the same "
         "command goes on from there, bit for bit"

@@ -8,6 +8,8 @@ import os
 
 # TensorFlow says at every start which CPU instructions it uses; warnings and errors still come.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+# Nothing here multiplies matrices, and the library for it announces itself below any log level.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import tensorflow as tf  # noqa: E402
 

@@ -139,7 +139,7 @@ def fill_masks(
     Raises:
         UserError: a text without [MASK], or longer than `max_length`.
     """
-    rows = [_row(text, tokenizer=tokenizer, max_length=max_length) for text in texts]
+    rows = [masked_row(text, tokenizer=tokenizer, max_length=max_length) for text in texts]
     filled: list[FilledText] = []
     for batch, part in _batches(rows, tokenizer=tokenizer, model=model):
         mlm, boundary = logits(batch)
@@ -150,8 +150,8 @@ def fill_masks(
     return filled
 
 
-def _row(text: str, *, tokenizer: Tokenizer, max_length: int) -> list[int]:
-    """[CLS] text [SEP] as token ids."""
+def masked_row(text: str, *, tokenizer: Tokenizer, max_length: int) -> list[int]:
+    """[CLS] text [SEP] as token ids; `UserError` where there is no [MASK] or the text too long."""
     ids = [tokenizer.cls_id, *tokenizer.encode_with_masks(text), tokenizer.sep_id]
     if tokenizer.mask_id not in ids:
         raise UserError(f"{text!r} has no [MASK] to fill in; write [MASK] once for every token")

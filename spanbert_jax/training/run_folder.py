@@ -35,6 +35,28 @@ def check_resumable(run_dir: epath.PathLike, config: PretrainConfig) -> None:
         )
 
 
+def check_writable(run_dir: epath.PathLike) -> None:
+    """Raise `UserError` where a local folder can surely not be made or written; `claim` proves it.
+
+    Touches nothing, so that it can come before hours of preparing text.
+    """
+    if "://" in os.fspath(run_dir):
+        return
+    folder = epath.Path(run_dir).absolute()
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir():
+        raise _not_writable(run_dir, f"{nearest}, which is a file")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise _not_writable(run_dir, f"{nearest} without permission to write")
+
+
+def _not_writable(run_dir: epath.PathLike, found: object) -> UserError:
+    return UserError(
+        f"--workdir {run_dir}: must be a folder that can be written, found {found}; "
+        "choose another, or mend its permissions"
+    )
+
+
 def claim(run_dir: epath.PathLike, config: PretrainConfig, *, tokenizer_file: epath.Path) -> None:
     """Create the folder, prove that it can be written, and keep config and tokenizer in it.
 
@@ -47,10 +69,7 @@ def claim(run_dir: epath.PathLike, config: PretrainConfig, *, tokenizer_file: ep
         _write(folder / TOKENIZER_FOLDER / tokenizer_file.name, tokenizer_file.read_bytes())
         _write(folder / CONFIG_FILE, to_json(config).encode())
     except OSError as error:
-        raise UserError(
-            f"--workdir {run_dir}: must be a folder that can be written, found {error}; "
-            "choose another, or mend its permissions"
-        ) from error
+        raise _not_writable(run_dir, error) from error
 
 
 def _write(path: epath.Path, content: bytes) -> None:
