@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from etils import epath
 
-from spanbert_jax.config import PrepareConfig, PretrainConfig, check_batch_on_devices
+from spanbert_jax.config import PretrainConfig, check_batch_on_devices
 from spanbert_jax.config.prepare_flags import prepare_flags_behind_pretrain
 from spanbert_jax.corpus.prepare import prepare
 from spanbert_jax.corpus.progress import show_progress
@@ -55,7 +55,8 @@ def resolve(config: PretrainConfig) -> tuple[PretrainConfig, Manifest]:
             "'text:/data/*.txt'"
         )
     if config.prepare.source:
-        _prepare(dataclasses.replace(config.prepare, out=shards))
+        with prepare_flags_behind_pretrain(), show_progress() as progress:
+            prepare(dataclasses.replace(config.prepare, out=shards), progress=progress)
     manifest = read_manifest(shards)
     size = manifest.tokenizer.vocab_size
     require(
@@ -66,17 +67,6 @@ def resolve(config: PretrainConfig) -> tuple[PretrainConfig, Manifest]:
     data = dataclasses.replace(config.data, shards=shards)
     model = dataclasses.replace(config.model, vocab_size=size)
     return dataclasses.replace(config, data=data, model=model), manifest
-
-
-def _prepare(config: PrepareConfig) -> None:
-    try:
-        with prepare_flags_behind_pretrain(), show_progress() as progress:
-            prepare(config, progress=progress)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"while preparing text; complete shards in {config.out} are kept, and the same command "
-            "goes on from there"
-        ) from None
 
 
 def _check_tokenizer(config: PretrainConfig, manifest: Manifest) -> None:

@@ -41,7 +41,10 @@ def complete_manifest(folder: epath.Path) -> Manifest | None:
 
 @contextmanager
 def nothing_half_written(folder: epath.Path) -> Iterator[None]:
-    """Make the folder; after an error leave it only where it holds complete shards."""
+    """Make the folder; after an error leave it only where it holds complete shards.
+
+    Interrupted, it keeps the tokenizer too: the same command goes on from there.
+    """
     existed = folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,13 +61,22 @@ def nothing_half_written(folder: epath.Path) -> Iterator[None]:
     except Exception:
         _withdraw(folder, remove_folder=not existed)
         raise
+    except KeyboardInterrupt:
+        _remove_temporary_files(folder)
+        raise KeyboardInterrupt(
+            f"while preparing text; what is complete in {folder} is kept, and the same command "
+            "goes on from there"
+        ) from None
+    _remove_temporary_files(folder)
+
+
+def _remove_temporary_files(folder: epath.Path) -> None:
     for left in folder.glob(f"*{TEMPORARY_SUFFIX}"):
         left.unlink()
 
 
 def _withdraw(folder: epath.Path, *, remove_folder: bool) -> None:
-    for left in folder.glob(f"*{TEMPORARY_SUFFIX}"):
-        left.unlink()
+    _remove_temporary_files(folder)
     if any(list(folder.glob(f"{split}-*.json")) for split in SPLITS):
         return
     for name in (RECORD_FILE, "tokenizer.model", "tokenizer.json"):

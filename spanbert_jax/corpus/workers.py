@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
@@ -45,7 +46,8 @@ def map_in_order(
     in_flight: deque[Future[Result]] = deque()
     try:
         for unit in units:
-            in_flight.append(pool.submit(work, unit))
+            with _interrupts_held_back():
+                in_flight.append(pool.submit(work, unit))
             if len(in_flight) >= _UNITS_PER_WORKER * num_workers:
                 yield in_flight.popleft().result()
         while in_flight:
@@ -60,8 +62,25 @@ def map_in_order(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C inside arrives at the end, and never in processes that are started inside.
+
+    Ctrl-C reaches every process of the terminal; the parent alone decides what it means. A process
+    inherits what its parent holds back, so that this holds while it is still starting.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_process(start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    # Ctrl-C reaches every process of the terminal; the parent alone decides what it means.
+    # Where a system cannot hold it back, Ctrl-C is ignored from here on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # One process a core: threads of the tokenizers would only get in each other's way.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -57,7 +57,8 @@ def run_loop(
     while True:
         finished, stopped = step == training.num_steps, stop.signal_number is not None
         fresh = step > start.step
-        evaluate = finished or (step % training.eval_every == 0 and not stopped)
+        # Also when stopped: the resumed run will not come back to this step.
+        evaluate = finished or step % training.eval_every == 0
         evaluate = evaluate and (fresh or step == 0)
         save = fresh and (finished or stopped or step % checkpoint.every_steps == 0)
         if evaluate or save:
