@@ -1,0 +1,171 @@
+"""The order of a run, told by everything the loop touches."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+from spanbert_jax.config import CheckpointConfig, TrainingConfig
+from spanbert_jax.training.checkpoint import DataPosition
+from spanbert_jax.training.loop import Drive, Progress, run_loop
+from spanbert_jax.training.meter import Meter, Workload
+
+
+class Run:
+    """A run whose state is the number of its steps; `events` is what happened, in order."""
+
+    def __init__(
+        self,
+        *,
+        num_steps: int,
+        log_every: int = 100,
+        eval_every: int = 100,
+        save_every: int = 100,
+        stop_in_step: int | None = None,
+    ) -> None:
+        self.events: list[str] = []
+        self.logged: list[tuple[int, float]] = []
+        self.stop = SimpleNamespace(signal_number=None)
+        self._stop_in_step = stop_in_step
+        self._training = TrainingConfig(
+            num_steps=num_steps, log_every=log_every, eval_every=eval_every
+        )
+        self._checkpoint = CheckpointConfig(every_steps=save_every)
+
+    def go(self, start: int = 0) -> Progress:
+        config = self._training
+        self._start = start
+        work = Workload(
+            num_steps=config.num_steps, log_every=config.log_every, tokens_per_step=1,
+            epochs_per_step=1.0, flops_per_step=1, peak_flops=None,
+        )  # fmt: skip
+        return run_loop(
+            Progress(start, start),
+            drive=Drive(self._train_step, self._batches(), self._evaluate, self._position),
+            training=config,
+            checkpoint=self._checkpoint,
+            checkpoints=self,  # type: ignore[arg-type]
+            meter=Meter(work),
+            watcher=self,
+            stop=self.stop,  # type: ignore[arg-type]
+        )
+
+    def _batches(self) -> Iterator[str]:
+        for number in range(self._start + 1, 1_000):
+            self.events.append(f"read {number}")
+            yield f"batch {number}"
+
+    def _train_step(self, state: int, batch: str) -> tuple[int, Any]:
+        step = state + 1
+        assert batch == f"batch {step}"
+        self.events.append(f"step {step}")
+        if step == self._stop_in_step:
+            self.stop.signal_number = 2
+        return step, {"loss": float(step), "skipped_steps": 0.0, "learning_rate": 0.0}
+
+    def _evaluate(self, state: int) -> dict[str, float]:
+        self.events.append(f"evaluate {state}")
+        return {"held_out_loss": state / 10}
+
+    def _position(self, step: int) -> DataPosition:
+        return DataPosition(8 * step)
+
+    def save(
+        self, step: int, state: int, *, position: DataPosition, held_out_loss: float | None
+    ) -> None:
+        assert (state, position.next_example) == (step, 8 * step)
+        self.events.append(f"save {step} with loss {held_out_loss}")
+
+    def train(self, step: int, metrics: dict[str, float]) -> None:
+        self.events.append(f"log {step}")
+        self.logged.append((step, metrics["loss"]))
+
+    def evaluation(self, step: int, metrics: dict[str, float]) -> None:
+        assert metrics == {"held_out_loss": step / 10}
+        self.events.append(f"show {step}")
+
+
+def test_a_run_evaluates_saves_reads_steps_and_logs_in_this_order() -> None:
+    run = Run(num_steps=5, log_every=2, eval_every=2, save_every=4)
+    assert run.go() == Progress(5, 5)
+    assert run.events == [
+        "evaluate 0", "show 0",
+        "read 1", "step 1",
+        "read 2", "step 2", "log 2", "evaluate 2", "show 2",
+        "read 3", "step 3",
+        "read 4", "step 4", "log 4", "evaluate 4", "show 4", "save 4 with loss 0.4",
+        "read 5", "step 5", "log 5", "evaluate 5", "show 5", "save 5 with loss 0.5",
+    ]  # fmt: skip
+
+
+def test_without_evaluation_steps_are_logged_when_they_have_left_the_device() -> None:
+    run = Run(num_steps=6, log_every=1)
+    run.go()
+    assert run.events == [
+        "evaluate 0", "show 0",
+        "read 1", "step 1",
+        "read 2", "step 2",
+        "read 3", "step 3", "log 1",
+        "read 4", "step 4", "log 2",
+        "read 5", "step 5", "log 3",
+        "read 6", "step 6", "log 4", "log 5", "log 6",
+        "evaluate 6", "show 6", "save 6 with loss 0.6",
+    ]  # fmt: skip
+
+
+def test_a_checkpoint_between_evaluations_has_no_loss() -> None:
+    run = Run(num_steps=4, eval_every=4, save_every=2)
+    run.go()
+    saved = [event for event in run.events if event.startswith("save")]
+    assert saved == ["save 2 with loss None", "save 4 with loss 0.4"]
+
+
+def test_a_resumed_run_does_not_repeat_what_was_done_at_its_first_step() -> None:
+    run = Run(num_steps=5, eval_every=2, save_every=2)
+    assert run.go(start=4) == Progress(5, 5)
+    assert run.events == [
+        "read 5", "step 5", "log 5", "evaluate 5", "show 5", "save 5 with loss 0.5",
+    ]  # fmt: skip
+
+
+def test_a_finished_run_that_is_started_again_does_nothing() -> None:
+    run = Run(num_steps=4, eval_every=2, save_every=2)
+    assert run.go(start=4) == Progress(4, 4)
+    assert run.events == []
+
+
+def test_a_stop_request_ends_the_step_saves_and_returns() -> None:
+    run = Run(num_steps=10, log_every=2, eval_every=5, save_every=5, stop_in_step=3)
+    assert run.go() == Progress(3, 3)
+    assert run.events[-5:] == ["step 2", "read 3", "step 3", "log 2", "save 3 with loss None"]
+
+
+def test_a_stop_request_leaves_out_no_evaluation_for_the_resumed_run_would_not_do_it() -> None:
+    run = Run(num_steps=10, eval_every=3, save_every=5, stop_in_step=3)
+    assert run.go() == Progress(3, 3)
+    assert run.events[-4:] == ["step 3", "evaluate 3", "show 3", "save 3 with loss 0.3"]
+
+
+def test_a_stop_request_before_the_first_step_saves_nothing() -> None:
+    run = Run(num_steps=10)
+    run.stop.signal_number = 15
+    assert run.go(start=3) == Progress(3, 3)
+    assert run.events == []
+
+
+def test_a_stop_request_in_the_last_step_finishes_the_run() -> None:
+    run = Run(num_steps=3, stop_in_step=3)
+    assert run.go() == Progress(3, 3)
+    assert run.events[-3:] == ["evaluate 3", "show 3", "save 3 with loss 0.3"]
+
+
+def test_every_window_is_logged_once_to_the_end() -> None:
+    run = Run(num_steps=10, log_every=3, eval_every=4, save_every=5)
+    run.go()
+    # Means of 1..3, 4..6, 7..9 and 10.
+    assert run.logged == [(3, 2.0), (6, 5.0), (9, 8.0), (10, 10.0)]
+
+
+def test_every_full_window_is_logged_once_though_the_run_stops_right_after_it() -> None:
+    run = Run(num_steps=10, log_every=3, stop_in_step=6)
+    run.go()
+    assert run.logged == [(3, 2.0), (6, 5.0)]

@@ -1,0 +1,132 @@
+"""Figures of a run by a clock of our own, from metrics that say when they were waited for."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from spanbert_jax.training import meter as meter_module
+from spanbert_jax.training.meter import STEPS_IN_FLIGHT, Meter, Workload
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        clock = SimpleNamespace(perf_counter=lambda: self.now)
+        monkeypatch.setattr(meter_module, "time", clock)
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+class OnDevice:
+    """A number that notes when somebody waits for it."""
+
+    def __init__(self, value: float, waited_for: list[float]) -> None:
+        self._value, self._waited_for = value, waited_for
+
+    def block_until_ready(self) -> "OnDevice":
+        self._waited_for.append(self._value)
+        return self
+
+    def __float__(self) -> float:
+        return self._value
+
+
+def workload(*, num_steps: int, log_every: int, peak_flops: float | None = None) -> Workload:
+    return Workload(
+        num_steps=num_steps, log_every=log_every, tokens_per_step=1_000, epochs_per_step=0.25,
+        flops_per_step=600, peak_flops=peak_flops,
+    )  # fmt: skip
+
+
+def metrics(loss: float, *, skipped: float = 0.0, rate: float = 0.0) -> dict[str, float]:
+    return {"loss": loss, "skipped_steps": skipped, "learning_rate": rate}
+
+
+def test_the_newest_steps_are_not_waited_for(clock: Clock) -> None:
+    assert STEPS_IN_FLIGHT == 2
+    meter, waited_for = Meter(workload(num_steps=100, log_every=50)), []
+    seen = []
+    for step in range(1, 5):
+        loss = OnDevice(step, waited_for)
+        meter.add(step, {"loss": loss, "skipped_steps": 0.0, "learning_rate": 0.0})
+        seen.append(list(waited_for))
+    assert seen == [[], [], [1], [1, 2]]
+    meter.settle()
+    assert waited_for == [1, 2, 3, 4]
+    meter.settle()
+    assert waited_for == [1, 2, 3, 4]
+
+
+def test_a_window_is_a_mean_over_its_steps_and_the_last_value_of_counts(clock: Clock) -> None:
+    meter = Meter(workload(num_steps=6, log_every=2))
+    figures = [(1.0, 0, 0.1), (2.0, 1, 0.2), (5.0, 1, 0.3), (7.0, 3, 0.4)]
+    for step, (loss, skipped, rate) in enumerate(figures, start=1):
+        meter.add(step, metrics(loss, skipped=skipped, rate=rate))
+    meter.settle()
+    records = meter.records()
+    names = ("loss", "skipped_steps", "learning_rate", "epoch")
+    figures = [(record.step, *(record.metrics[name] for name in names)) for record in records]
+    assert figures == [(2, 1.5, 1.0, 0.2, 0.5), (4, 6.0, 3.0, 0.4, 1.0)]
+    assert meter.records() == []
+
+
+def test_windows_end_at_multiples_of_log_every_and_with_the_last_step(clock: Clock) -> None:
+    meter = Meter(workload(num_steps=5, log_every=2))
+    for step in range(2, 6):  # resumed after step 1
+        meter.add(step, metrics(step))
+    # Steps 4 and 5 are still in flight.
+    assert [(record.step, record.metrics["loss"]) for record in meter.records()] == [(2, 2.0)]
+    meter.settle()
+    ends = [(record.step, record.metrics["loss"]) for record in meter.records()]
+    assert ends == [(4, 3.5), (5, 5.0)]
+
+
+def test_speed_leaves_pauses_out_and_tells_the_share_of_waiting_for_data(clock: Clock) -> None:
+    meter = Meter(workload(num_steps=10, log_every=2, peak_flops=1_000))
+    with meter.paused():
+        clock.pass_seconds(50)
+    for step in (1, 2):
+        with meter.waiting_for_data():
+            clock.pass_seconds(1)
+        clock.pass_seconds(3)
+        meter.add(step, metrics(0.0))
+    meter.settle()
+    with meter.paused():
+        clock.pass_seconds(70)
+    for step in (3, 4):
+        clock.pass_seconds(0.5)
+        meter.add(step, metrics(0.0))
+    meter.settle()
+    first, second = (record.metrics for record in meter.records())
+    # 2 steps in 8 s, of which 2 s waiting; 8 steps left.
+    assert first["tokens_per_second"] == pytest.approx(250)
+    assert first["data_wait"] == pytest.approx(0.25)
+    assert first["eta_seconds"] == pytest.approx(32)
+    assert first["mfu"] == pytest.approx(2 * 600 / 8 / 1_000)
+    # 2 steps in 1 s, none of it waiting; 6 steps left.
+    assert second["tokens_per_second"] == pytest.approx(2_000)
+    assert second["data_wait"] == 0.0
+    assert second["eta_seconds"] == pytest.approx(3)
+
+
+def test_utilisation_is_left_out_where_the_peak_is_not_known(clock: Clock) -> None:
+    meter = Meter(workload(num_steps=1, log_every=1))
+    clock.pass_seconds(1)
+    meter.add(1, metrics(0.0))
+    meter.settle()
+    assert "mfu" not in meter.records()[0].metrics
+
+
+def test_a_window_in_no_time_divides_by_no_zero(clock: Clock) -> None:
+    meter = Meter(workload(num_steps=1, log_every=1))
+    meter.add(1, metrics(0.0))
+    meter.settle()
+    assert meter.records()[0].metrics["data_wait"] == 0.0

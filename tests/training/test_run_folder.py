@@ -1,0 +1,98 @@
+"""A run's folder: written before anything else, and true to what it began with."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from etils import epath
+
+from spanbert_jax.config import PretrainConfig
+from spanbert_jax.errors import UserError
+from spanbert_jax.training.run_folder import check_resumable, claim, read_config
+
+
+@pytest.fixture
+def tokenizer_file(tmp_path: Path) -> epath.Path:
+    path = tmp_path / "made.model"
+    path.write_bytes(b"\x00pieces")
+    return epath.Path(path)
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path, tokenizer_file: epath.Path, config: PretrainConfig) -> Path:
+    claim(tmp_path / "runs" / "a", config, tokenizer_file=tokenizer_file)
+    return tmp_path / "runs" / "a"
+
+
+def changed(config: PretrainConfig, section: str, **fields: Any) -> PretrainConfig:
+    part = dataclasses.replace(getattr(config, section), **fields)
+    return dataclasses.replace(config, **{section: part})
+
+
+def test_a_claimed_folder_holds_config_and_tokenizer_and_nothing_else(
+    run_dir: Path, config: PretrainConfig
+) -> None:
+    files = {str(path.relative_to(run_dir)) for path in run_dir.rglob("*") if path.is_file()}
+    assert files == {"config.json", "tokenizer/made.model"}
+    assert read_config(run_dir) == config
+    assert (run_dir / "tokenizer" / "made.model").read_bytes() == b"\x00pieces"
+
+
+def test_claiming_again_keeps_the_newer_config(
+    run_dir: Path, tokenizer_file: epath.Path, config: PretrainConfig
+) -> None:
+    longer = changed(config, "training", num_steps=777)
+    claim(run_dir, longer, tokenizer_file=tokenizer_file)
+    assert read_config(run_dir) == longer
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(
+    tmp_path: Path, tokenizer_file: epath.Path, config: PretrainConfig
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    below = tmp_path / "file" / "run"
+    with pytest.raises(UserError) as error:
+        claim(below, config, tokenizer_file=tokenizer_file)
+    assert str(error.value).startswith(f"--workdir {below}: must be a folder that can be written, ")
+    assert str(error.value).endswith("; choose another, or mend its permissions")
+
+
+def test_where_there_is_no_run_there_is_no_config_and_any_run_may_begin(
+    tmp_path: Path, config: PretrainConfig
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for folder in (tmp_path, tmp_path / "new", tmp_path / "file" / "run"):
+        assert read_config(folder) is None
+        check_resumable(folder, config)
+
+
+def test_a_run_may_not_change_its_model_or_masking(run_dir: Path, config: PretrainConfig) -> None:
+    with pytest.raises(UserError) as error:
+        check_resumable(run_dir, changed(config, "model", num_layers=3))
+    assert str(error.value) == (
+        f"{run_dir}: a run goes on with the model and masking it began with, found changed "
+        "--model.num-layers from 2 to 3; put it back, or start a new run in another --workdir"
+    )
+    both = changed(changed(config, "model", dropout_rate=0.0), "masking", mask_ratio=0.2)
+    with pytest.raises(UserError, match=r"mask-ratio from 0\.15 to 0\.2; put them back") as error:
+        check_resumable(run_dir, both)
+    assert "--model.dropout-rate from 0.1 to 0.0, --masking.mask-ratio" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "fields"),
+    [
+        ("compute", {"dtype": "bfloat16", "remat": "full", "scan_layers": False}),
+        ("optimizer", {"learning_rate": 1e-5}),
+        ("data", {"batch_size": 16, "shards": "/elsewhere"}),
+        ("training", {"num_steps": 200}),
+        ("mesh", {"fsdp": 8}),
+    ],
+)
+def test_a_run_may_change_how_it_is_computed_optimized_and_fed(
+    section: str, fields: dict[str, Any], run_dir: Path, config: PretrainConfig
+) -> None:
+    other = changed(config, section, **fields)
+    assert other != config
+    check_resumable(run_dir, other)

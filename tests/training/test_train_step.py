@@ -1,0 +1,258 @@
+"""One step of training: its loss and gradient, what it counts, and what it refuses to apply."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from spanbert_jax.config import ObjectiveConfig, PretrainConfig
+from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.model.losses import WeightedSums
+from spanbert_jax.model.pretraining import SpanBert
+from spanbert_jax.training.mesh import make_mesh
+from spanbert_jax.training.objective import (
+    PretrainObjective,
+    mean_metrics,
+    model_inputs,
+    total_loss,
+)
+from spanbert_jax.training.pretraining import Pretraining, build
+from spanbert_jax.training.train_step import TrainState, init_state, make_train_step
+
+
+@pytest.fixture(scope="module")
+def batch(make_batch: Callable[[int], PretrainBatch]) -> PretrainBatch:
+    return jax.tree.map(jnp.asarray, make_batch(0))
+
+
+def objective_of(config: PretrainConfig, **fields: Any) -> PretrainObjective:
+    """One layer and no dropout."""
+    model = dataclasses.replace(
+        config.model, num_layers=1, dropout_rate=0.0, attention_dropout_rate=0.0
+    )
+    return PretrainObjective(SpanBert(model, config.compute), ObjectiveConfig(**fields))
+
+
+# A transformation whose state is the gradient that it was given.
+KEEP_GRADIENT = optax.trace(decay=0.0)
+
+
+def step_with_gradient(
+    objective: PretrainObjective, batch: PretrainBatch, num_microbatches: int
+) -> tuple[Any, dict[str, Any]]:
+    """Gradient and metrics of a first step."""
+    init = jax.jit(lambda: nn.unbox(init_state(objective, KEEP_GRADIENT, batch=batch, seed=0)))
+    step = make_train_step(
+        objective, KEEP_GRADIENT, schedule=optax.constant_schedule(0.0),
+        num_microbatches=num_microbatches, seed=0,
+    )  # fmt: skip
+    state, metrics = jax.jit(step)(init(), batch)
+    return state.optimizer_state.trace, metrics
+
+
+@pytest.fixture(scope="module")
+def whole_batch(config: PretrainConfig, batch: PretrainBatch) -> tuple[Any, dict[str, Any]]:
+    return step_with_gradient(objective_of(config, span_boundary_weight=0.5), batch, 1)
+
+
+@pytest.mark.parametrize("num_microbatches", [2, 4])
+def test_microbatches_of_unequal_numbers_of_targets_have_the_gradient_of_the_batch(
+    num_microbatches: int, config: PretrainConfig, batch: PretrainBatch, whole_batch
+) -> None:
+    for weights in (batch.masked_weights, batch.boundary_weights):
+        parts = weights.reshape(-1, num_microbatches, weights.shape[-1]).sum(axis=(0, 2))
+        assert len(set(parts.tolist())) > 1
+    gradient, metrics = step_with_gradient(
+        objective_of(config, span_boundary_weight=0.5), batch, num_microbatches
+    )
+    expected_gradient, expected = whole_batch
+    # Float32 sums in another order, of terms up to 1.
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+        gradient, expected_gradient,
+    )  # fmt: skip
+    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient)) > 0.01
+    assert metrics.keys() == expected.keys()
+    for name in metrics:
+        np.testing.assert_allclose(metrics[name], expected[name], rtol=1e-5)
+
+
+def numpy_sums(logits: jax.Array, targets: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """Cross-entropy and hits over the slots of weight 1, in float64."""
+    x = np.asarray(logits, np.float64)
+    log_p = x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
+    losses = -np.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0]
+    return float((losses * weights).sum()), float(((x.argmax(-1) == targets) * weights).sum())
+
+
+def test_loss_and_metrics_of_a_step_are_those_of_numpy(
+    config: PretrainConfig, batch: PretrainBatch, whole_batch
+) -> None:
+    objective = objective_of(config)
+    params = jax.jit(lambda: nn.unbox(objective.init(jax.random.key(0), batch)))()
+    logits = jax.jit(objective.model.apply)({"params": params}, **model_inputs(batch))
+    targets = np.asarray(batch.masked_ids)
+    mlm, mlm_hits = numpy_sums(logits.mlm, targets, np.asarray(batch.masked_weights))
+    sbo, sbo_hits = numpy_sums(logits.span_boundary, targets, np.asarray(batch.boundary_weights))
+    gradient, metrics = whole_batch
+    # 20 targets of the masked language model, 12 of the span boundary, whose weight is 0.5 here.
+    expected = {
+        "loss": mlm / 20 + 0.5 * sbo / 13,
+        "mlm_loss": mlm / 20,
+        "sbo_loss": sbo / 12,
+        "mlm_accuracy": mlm_hits / 20,
+        "sbo_accuracy": sbo_hits / 12,
+        "grad_norm": np.sqrt(
+            sum((np.asarray(leaf) ** 2).sum() for leaf in jax.tree.leaves(gradient))
+        ),
+        "learning_rate": 0.0,
+        "skipped_steps": 0.0,
+    }
+    assert metrics.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-5, err_msg=name)
+
+
+SUMS = {"mlm": WeightedSums(*map(jnp.float32, (30.0, 5.0, 20.0))),
+        "sbo": WeightedSums(*map(jnp.float32, (26.0, 3.0, 12.0)))}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("normalization", "expected"),
+    [
+        ("original", 30 / 20 + 0.5 * 26 / 13),  # the released criterion: SBO targets plus one
+        ("paper", (30 + 0.5 * 26) / 20),
+    ],
+)
+def test_loss_is_normalized_as_in_the_released_code_or_as_in_the_paper(
+    normalization: str, expected: float, config: PretrainConfig, batch: PretrainBatch
+) -> None:
+    objective = objective_of(config, loss_normalization=normalization, span_boundary_weight=0.5)
+    np.testing.assert_allclose(total_loss(SUMS, objective.scales(batch)), expected, rtol=1e-6)
+
+
+def test_means_are_over_each_objectives_own_targets() -> None:
+    expected = {"mlm_loss": 1.5, "mlm_accuracy": 0.25, "sbo_loss": 26 / 12, "sbo_accuracy": 0.25}
+    actual = {name: float(value) for name, value in mean_metrics(SUMS).items()}
+    assert actual == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("normalization", ["original", "paper"])
+def test_a_batch_without_targets_has_loss_zero(
+    normalization: str, config: PretrainConfig, batch: PretrainBatch
+) -> None:
+    nothing = jnp.zeros_like(batch.masked_weights)
+    empty = batch._replace(masked_weights=nothing, boundary_weights=nothing)
+    zeros = WeightedSums(*[jnp.float32(0.0)] * 3)
+    sums = {"mlm": zeros, "sbo": zeros}
+    scales = objective_of(config, loss_normalization=normalization).scales(empty)
+    assert total_loss(sums, scales) == 0.0
+    assert {float(mean) for mean in mean_metrics(sums).values()} == {0.0}
+
+
+@pytest.fixture(scope="module")
+def pretraining(config: PretrainConfig) -> Pretraining:
+    """As the command builds it, with dropout, on one device."""
+    model = dataclasses.replace(config.model, num_layers=1)
+    mesh = make_mesh(config.mesh, jax.devices()[:1])
+    return build(dataclasses.replace(config, model=model), mesh)
+
+
+Step = Callable[[TrainState], tuple[TrainState, dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def step(pretraining: Pretraining, make_batch: Callable[[int], PretrainBatch]) -> Step:
+    """One step on the same batch, from a state on the host to a state on the host."""
+    (batch,) = pretraining.on_devices([make_batch(0)])
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, pretraining.abstract_state)
+
+    def step(state: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        # Placed as the loop's states are: for others jit would compile once more.
+        return jax.device_get(pretraining.train_step(jax.device_put(state, shardings), batch))
+
+    return step
+
+
+@pytest.fixture(scope="module")
+def first_state(pretraining: Pretraining) -> TrainState:
+    return jax.device_get(pretraining.init())
+
+
+def test_steps_count_and_follow_the_schedule(step: Step, first_state: TrainState) -> None:
+    state, rates = first_state, []
+    for number in range(4):
+        assert state.step == number
+        state, metrics = step(state)
+        rates.append(metrics["learning_rate"])
+    # Peak 0.02 after 2 steps of warmup, then 0.02 x (1 - step / 100).
+    np.testing.assert_allclose(rates, [0.01, 0.01, 0.02, 0.0194], rtol=1e-5)
+    assert (state.step, state.skipped_steps) == (4, 0)
+
+
+def test_loss_falls_when_a_batch_is_repeated(step: Step, first_state: TrainState) -> None:
+    state, losses = first_state, []
+    for _ in range(30):
+        state, metrics = step(state)
+        losses.append(metrics["loss"])
+    # By chance: ln 50 = 3.9 for each objective, of the second 12 of 13.
+    assert 7.0 < losses[0] < 8.0
+    assert np.mean(losses[-5:]) < 3.0
+
+
+def test_dropout_is_a_function_of_the_step(step: Step, first_state: TrainState) -> None:
+    states = [first_state.replace(step=np.int32(number)) for number in (0, 1, 2, 1)]
+    losses = [float(step(state)[1]["loss"]) for state in states]
+    assert losses[1] == losses[3]
+    assert len(set(losses)) == 3
+
+
+def test_evaluation_drops_nothing(
+    config: PretrainConfig, pretraining: Pretraining, first_state: TrainState, batch: PretrainBatch
+) -> None:
+    undropped = jax.jit(lambda params: objective_of(config).sums(params, batch, None))
+    expected = undropped(first_state.params)
+    actual = pretraining.eval_step(first_state.params, batch)
+    np.testing.assert_allclose(actual["mlm"], expected["mlm"], rtol=1e-6)
+    np.testing.assert_allclose(actual["sbo"], expected["sbo"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_changes_nothing_and_is_counted(
+    broken: float, step: Step, first_state: TrainState
+) -> None:
+    # After a step, so that the moments are not zero.
+    state, _ = step(first_state)
+    params = jax.tree.map(np.copy, state.params)
+    params["mlm_head"]["transform"]["dense"]["bias"][0] = broken
+    after, metrics = step(state.replace(params=params))
+    assert not np.isfinite(metrics["grad_norm"])
+    assert (after.step, after.skipped_steps, metrics["skipped_steps"]) == (2, 1, 1)
+    assert_same_bits((after.params, after.optimizer_state), (params, state.optimizer_state))
+
+
+def test_after_a_skipped_step_training_goes_on_as_if_it_had_not_been(
+    step: Step, first_state: TrainState
+) -> None:
+    state, _ = step(first_state)
+    broken = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), state.params)
+    skipped, _ = step(state.replace(params=broken))
+    actual, metrics = step(skipped.replace(params=state.params))
+    # Dropout follows the number of the step, skipped ones included; the learning rate does not.
+    expected, _ = step(state.replace(step=np.int32(2)))
+    assert (actual.step, actual.skipped_steps) == (3, 1)
+    assert metrics["learning_rate"] == np.float32(0.01)
+    assert_same_bits(
+        (actual.params, actual.optimizer_state), (expected.params, expected.optimizer_state)
+    )
+    assert np.any(actual.params["mlm_head"]["bias"] != state.params["mlm_head"]["bias"])
+
+
+def assert_same_bits(actual: Any, expected: Any) -> None:
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
