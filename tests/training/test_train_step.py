@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -91,32 +91,56 @@ def numpy_sums(logits: jax.Array, targets: np.ndarray, weights: np.ndarray) -> t
     return float((losses * weights).sum()), float(((x.argmax(-1) == targets) * weights).sum())
 
 
-def test_loss_and_metrics_of_a_step_are_those_of_numpy(
+class NumpyLoss(NamedTuple):
+    mlm: float
+    mlm_hits: float
+    sbo: float
+    sbo_hits: float
+
+    @property
+    def total(self) -> float:
+        # 20 targets of the masked language model, 12 of the span boundary, whose weight is 0.5.
+        return self.mlm / 20 + 0.5 * self.sbo / 13
+
+
+def test_loss_gradient_and_metrics_of_a_step_are_those_of_numpy(
     config: PretrainConfig, batch: PretrainBatch, whole_batch
 ) -> None:
     objective = objective_of(config)
     params = jax.jit(lambda: nn.unbox(objective.init(jax.random.key(0), batch)))()
-    logits = jax.jit(objective.model.apply)({"params": params}, **model_inputs(batch))
-    targets = np.asarray(batch.masked_ids)
-    mlm, mlm_hits = numpy_sums(logits.mlm, targets, np.asarray(batch.masked_weights))
-    sbo, sbo_hits = numpy_sums(logits.span_boundary, targets, np.asarray(batch.boundary_weights))
+    apply = jax.jit(lambda params: objective.model.apply({"params": params}, **model_inputs(batch)))
+    targets, mlm_weights, sbo_weights = map(
+        np.asarray, (batch.masked_ids, batch.masked_weights, batch.boundary_weights)
+    )
+
+    def loss(params: Any) -> NumpyLoss:
+        logits: Any = apply(params)
+        mlm = numpy_sums(logits.mlm, targets, mlm_weights)
+        return NumpyLoss(*mlm, *numpy_sums(logits.span_boundary, targets, sbo_weights))
+
     gradient, metrics = whole_batch
-    # 20 targets of the masked language model, 12 of the span boundary, whose weight is 0.5 here.
+    squares = sum(float((np.asarray(leaf) ** 2).sum()) for leaf in jax.tree.leaves(gradient))
+    at = loss(params)
     expected = {
-        "loss": mlm / 20 + 0.5 * sbo / 13,
-        "mlm_loss": mlm / 20,
-        "sbo_loss": sbo / 12,
-        "mlm_accuracy": mlm_hits / 20,
-        "sbo_accuracy": sbo_hits / 12,
-        "grad_norm": np.sqrt(
-            sum((np.asarray(leaf) ** 2).sum() for leaf in jax.tree.leaves(gradient))
-        ),
+        "loss": at.total,
+        "mlm_loss": at.mlm / 20,
+        "sbo_loss": at.sbo / 12,
+        "mlm_accuracy": at.mlm_hits / 20,
+        "sbo_accuracy": at.sbo_hits / 12,
+        "grad_norm": np.sqrt(squares),
         "learning_rate": 0.0,
         "skipped_steps": 0.0,
     }
     assert metrics.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-5, err_msg=name)
+    # Along its gradient a loss grows by the square of it.
+    small = 1e-3
+    further, back = (
+        loss(jax.tree.map(lambda p, g, by=by: p + by * g, params, gradient)).total
+        for by in (small, -small)
+    )
+    assert (further - back) / (2 * small) == pytest.approx(squares, rel=0.01)
 
 
 SUMS = {"mlm": WeightedSums(*map(jnp.float32, (30.0, 5.0, 20.0))),
