@@ -20,27 +20,22 @@ WORDS = """
 """.split()
 
 CONFIG = """
-from pathlib import Path
-
 from spanbert_jax.config import *
-
-HERE = Path(__file__).parent
 
 
 def tiny():
     return PretrainConfig(
-        workdir=str(HERE / "run"),
+        workdir="run",
         model=ModelConfig(
             hidden_size=16, num_layers=1, num_heads=2, mlp_size=32, max_positions=32,
             boundary_offset_size=8,
         ),
-        data=DataConfig(shards=str(HERE / "shards"), sequence_length=32, batch_size=8),
+        data=DataConfig(shards="shards", sequence_length=32, batch_size=8),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=10),
-        training=TrainingConfig(num_steps=1_000, log_every=1, eval_every=250, eval_batches=2),
+        training=TrainingConfig(num_steps=400, log_every=1, eval_every=100, eval_batches=2),
         checkpoint=CheckpointConfig(every_steps=100),
         prepare=PrepareConfig(
-            source=(f"text:{HERE}/text.txt",), vocab_size=200, sentencepiece_type="bpe",
-            held_out=0.1,
+            source=("text:text.txt",), vocab_size=200, sentencepiece_type="bpe", held_out=0.1
         ),
     )
 """

@@ -14,7 +14,7 @@ import pytest
 from spanbert_jax.config.files import load_config
 from spanbert_jax.training.checkpoint import load_run
 
-NUM_STEPS = 1_000
+NUM_STEPS = 400
 # What differs between two runs of the same numbers.
 CLOCK = ("time", "tokens_per_second", "data_wait", "eta_seconds", "mfu")
 
@@ -37,10 +37,10 @@ def read_until(stream, pattern: str) -> str:
 
 @pytest.fixture(scope="module")
 def interrupted(finished, tiny, start_spanbert):
-    """What a run in tiny/resumed said until Ctrl-C at about step 100 ended it."""
+    """What a run in tiny/resumed said until Ctrl-C at about step 40 ended it."""
     process = start_spanbert("pretrain", "tiny.py:tiny", "--workdir", "resumed", cwd=tiny)
     with process:
-        said = read_until(process.stderr, r"^step 100/")
+        said = read_until(process.stderr, r"^step 40/")
         os.killpg(process.pid, signal.SIGINT)
         said += process.stderr.read()
     return process.returncode, said
@@ -62,10 +62,10 @@ def test_ctrl_c_saves_and_says_how_to_go_on(interrupted, tiny):
     code, said = interrupted
     assert code == 130
     assert "Ctrl-C: stopping after this step to save; once more stops at once" in said
-    saved = re.search(r"^saved at step ([\d,]+) of 1,000 in resumed; the same command", said, re.M)
+    saved = re.search(r"^saved at step ([\d,]+) of 400 in resumed; the same command", said, re.M)
     assert saved, said
     step = int(saved[1].replace(",", ""))
-    assert 100 <= step < NUM_STEPS
+    assert 40 <= step < NUM_STEPS
     assert (tiny / "resumed" / "checkpoints" / str(step) / "state").is_dir()
     assert "Traceback" not in said
 
@@ -75,7 +75,7 @@ def test_a_resumed_run_logs_the_very_numbers_of_one_that_never_stopped(interrupt
     assert f"going on from the checkpoint of step {stopped:,}" in resumed.stderr
     expected, actual = figures(tiny / "run"), figures(tiny / "resumed")
     assert [x["step"] for x in expected if "loss" in x] == list(range(1, NUM_STEPS + 1))
-    assert [x["step"] for x in expected if "held_out_loss" in x] == [0, 250, 500, 750, 1_000]
+    assert [x["step"] for x in expected if "held_out_loss" in x] == [0, 100, 200, 300, 400]
     assert {"mlm_loss", "sbo_loss", "learning_rate", "grad_norm"} <= expected[1].keys()
     assert len({x["loss"] for x in expected if "loss" in x}) > NUM_STEPS / 2
     assert actual == expected
@@ -100,16 +100,16 @@ def test_started_after_its_end_a_run_says_so_and_changes_nothing(
     again = spanbert("pretrain", "tiny.py:tiny", cwd=tiny)
     assert again.returncode == 0
     assert "the run has taken all of its steps" in again.stderr
-    assert f"done: {tiny}/run holds" in again.stderr
-    assert "step 1" not in again.stderr.split("going on")[1].replace("of step 1,000", "")
+    assert "done: run holds" in again.stderr
+    assert not re.search(r"^(step|held out) ", again.stderr, re.M)
     assert (snapshot(tiny / "run"), snapshot(tiny / "shards")) == before
 
 
-def test_a_run_says_only_what_its_user_wants_to_know(finished, tiny):
+def test_a_run_says_only_what_its_user_wants_to_know(finished):
     assert finished.stdout == ""
     expected = [
         "training a sentencepiece tokenizer on ", "made shards of ", "model: ", "data: ",
-        "devices: 1 x cpu", f"run: {tiny}/run", "starting from random parameters; ",
+        "devices: 1 x cpu", "run: run", "starting from random parameters; ",
         "held out at step ", "step ", "done: ", "curves: ", "next: spanbert predict fill ",
     ]  # fmt: skip
     lines = finished.stderr.splitlines()
@@ -136,7 +136,7 @@ def test_ctrl_c_while_preparing_says_what_is_kept_and_the_same_command_goes_on(
         said += process.stderr.read()
     assert process.returncode == 130
     assert said.splitlines()[1:] == [
-        f"spanbert: interrupted: while preparing text; what is complete in {tmp_path}/shards is "
-        "kept, and the same command goes on from there"
+        "spanbert: interrupted: while preparing text; what is complete in shards is kept, and the "
+        "same command goes on from there"
     ]
     assert not (tmp_path / "run").exists()
