@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from spanbert_jax.config import ModelConfig
 from spanbert_jax.model.layers import Hidden, bias_init, gelu, layer_norm, matrix_init
+from spanbert_jax.model.linear import Linear
 
 Slots = Float[Array, "batch predictions embed"]
 Logits = Float[Array, "batch predictions vocab"]
@@ -33,7 +34,7 @@ class _Transform(nn.Module):
 
     @nn.compact
     def __call__(self, slots: Float[Array, "batch predictions features"]) -> Slots:
-        slots = nn.Dense(
+        slots = Linear(
             self.config.hidden_size,
             dtype=self.dtype,
             kernel_init=matrix_init(self.config, None, "embed"),

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from spanbert_jax.config import ModelConfig
 from spanbert_jax.model.dropout import Dropout
+from spanbert_jax.model.linear import Linear, matmul
 
 Hidden = Float[Array, "batch length embed"]
 
@@ -92,7 +93,7 @@ class Embeddings(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention; queries, keys and values are one matrix product."""
+    """Multi-head attention within the documents of a row."""
 
     config: ModelConfig
     dtype: Any
@@ -101,28 +102,32 @@ class SelfAttention(nn.Module):
     def __call__(
         self, hidden: Hidden, *, mask: Bool[Array, "batch 1 length length"], deterministic: bool
     ) -> Hidden:
-        config = self.config
+        config, dtype = self.config, self.dtype
         embed, heads, size = config.hidden_size, config.num_heads, config.head_size
-        axes = ("embed", None, "heads", "head_dim")
-        kernel = self.param("qkv_kernel", matrix_init(config, *axes), (embed, 3, heads, size))
-        bias = self.param("qkv_bias", bias_init(*axes[1:]), (3, heads, size))
-        qkv = jnp.einsum("BLD,DTNH->TBLNH", hidden, kernel.astype(self.dtype))
-        query, key, value = qkv + bias.astype(self.dtype)[:, None, None]
+        in_axes, out_axes = (None, "embed", "heads", "head_dim"), ("heads", "head_dim", "embed")
+        kernels = self.param("qkv_kernel", matrix_init(config, *in_axes), (3, embed, heads, size))
+        biases = self.param("qkv_bias", bias_init(None, *in_axes[2:]), (3, heads, size))
+
+        def project(kernel: jax.Array, bias: jax.Array) -> jax.Array:
+            projected = matmul(hidden, kernel.astype(dtype).reshape(embed, heads * size))
+            return projected.reshape(*hidden.shape[:2], heads, size) + bias.astype(dtype)
+
+        query, key, value = map(project, kernels, biases)
         scores = jnp.einsum(
             "BLNH,BKNH->BNLK", query * size**-0.5, key, preferred_element_type=jnp.float32
         )
         scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
         # float32: bf16 sums lose the tail of a 512-way softmax
-        probabilities = jax.nn.softmax(scores).astype(self.dtype)
+        probabilities = jax.nn.softmax(scores).astype(dtype)
         probabilities = Dropout(config.attention_dropout_rate)(
             probabilities, deterministic=deterministic
         )
         context = jnp.einsum("BNLK,BKNH->BLNH", probabilities, value)
-        out_axes = ("heads", "head_dim", "embed")
         out_kernel = self.param("out_kernel", matrix_init(config, *out_axes), (heads, size, embed))
         out_bias = self.param("out_bias", bias_init("embed"), (embed,))
-        out = jnp.einsum("BLNH,NHD->BLD", context, out_kernel.astype(self.dtype))
-        return out + out_bias.astype(self.dtype)
+        context = context.reshape(*hidden.shape[:2], heads * size)
+        out = matmul(context, out_kernel.astype(dtype).reshape(heads * size, embed))
+        return out + out_bias.astype(dtype)
 
 
 class FeedForward(nn.Module):
@@ -134,7 +139,7 @@ class FeedForward(nn.Module):
     @nn.compact
     def __call__(self, hidden: Hidden) -> Hidden:
         config = self.config
-        inner = nn.Dense(
+        inner = Linear(
             config.mlp_size,
             dtype=self.dtype,
             kernel_init=matrix_init(config, "embed", "mlp"),
@@ -142,7 +147,7 @@ class FeedForward(nn.Module):
             name="inner",
         )(hidden)
         inner = nn.with_logical_constraint(gelu(inner), ("batch", "length", "mlp"))
-        return nn.Dense(
+        return Linear(
             config.hidden_size,
             dtype=self.dtype,
             kernel_init=matrix_init(config, "mlp", "embed"),

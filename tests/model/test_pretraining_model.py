@@ -143,7 +143,7 @@ def test_span_boundary_head_is_two_blocks_over_left_right_and_offset(config: Mod
     x = np.concatenate([left, right, params["offset_embedding"][offset]], -1)
     x = block(block(x, params["transform_0"]), params["transform_1"])
     expected = x @ table.T + params["bias"]
-    actual = head.apply({"params": params}, jnp.array(left), **arguments)
+    actual = jax.jit(head.apply)({"params": params}, jnp.array(left), **arguments)
     np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=2e-4)
 
 

@@ -1,0 +1,60 @@
+"""The matrix product of every layer. In: arrays and a kernel. Out: arrays, and fast gradients.
+
+Axis letters: B batch, L length or slots, R rows (batch and length), I inputs, O outputs.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Inputs = Float[Array, "batch length inputs"]
+Outputs = Float[Array, "batch length outputs"]
+Kernel = Float[Array, "inputs outputs"]
+
+
+@jax.custom_vjp
+def matmul(inputs: Inputs, kernel: Kernel) -> Outputs:
+    """inputs @ kernel.
+
+    The kernel's gradient is computed as inputs^T gradient. JAX's own rule computes gradient^T
+    inputs and transposes the result, for which XLA:CPU has no fast path: 7% of a whole step.
+    """
+    return jnp.einsum("BLI,IO->BLO", inputs, kernel)
+
+
+def _matmul_forward(inputs: Inputs, kernel: Kernel) -> tuple[Outputs, tuple[Inputs, Kernel]]:
+    return matmul(inputs, kernel), (inputs, kernel)
+
+
+def _matmul_backward(saved: tuple[Inputs, Kernel], gradient: Outputs) -> tuple[Inputs, Kernel]:
+    inputs, kernel = saved
+    return (
+        jnp.einsum("BLO,IO->BLI", gradient, kernel),
+        jnp.einsum("RI,RO->IO", _rows(inputs), _rows(gradient)),
+    )
+
+
+def _rows(values: Float[Array, "batch length features"]) -> Float[Array, "rows features"]:
+    return values.reshape(-1, values.shape[-1])
+
+
+matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+class Linear(nn.Module):
+    """inputs @ kernel + bias, in `dtype`; the parameters are float32."""
+
+    features: int
+    dtype: Any
+    kernel_init: Any
+    bias_init: Any
+
+    @nn.compact
+    def __call__(self, inputs: Inputs) -> Outputs:
+        kernel = self.param("kernel", self.kernel_init, (inputs.shape[-1], self.features))
+        bias = self.param("bias", self.bias_init, (self.features,))
+        outputs = matmul(inputs.astype(self.dtype), kernel.astype(self.dtype))
+        return outputs + bias.astype(self.dtype)
