@@ -25,13 +25,13 @@ NUM_BOUNDARY_TARGETS = (1, 0, 2, 3, 0, 1, 2, 3)
 def config() -> PretrainConfig:
     return PretrainConfig(
         model=ModelConfig(
-            vocab_size=VOCAB, hidden_size=16, num_layers=2, num_heads=4, mlp_size=32,
+            vocab_size=VOCAB, hidden_size=16, num_layers=1, num_heads=4, mlp_size=32,
             max_positions=LENGTH, boundary_offset_size=6, max_boundary_offsets=4,
         ),
         data=DataConfig(sequence_length=LENGTH, batch_size=BATCH),
         optimizer=OptimizerConfig(learning_rate=0.02, warmup_steps=2),
         training=TrainingConfig(num_steps=100, seed=3),
-        compute=ComputeConfig(dtype="float32", scan_layers=True),
+        compute=ComputeConfig(dtype="float32"),
     )  # fmt: skip
 
 

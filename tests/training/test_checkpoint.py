@@ -78,7 +78,7 @@ def test_a_state_comes_back_bit_for_bit_on_another_mesh(
         lambda leaf: leaf.sharding, other
     )
     kernel = restored.params["encoder"]["layers"]["layer"]["feed_forward"]["inner"]["kernel"]
-    assert kernel.addressable_data(0).shape == (2, 4, 16)
+    assert kernel.addressable_data(0).shape == (1, 4, 16)
     assert (position, older_position) == (DataPosition(80), DataPosition(72))
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(older))
 

@@ -72,7 +72,7 @@ def test_a_run_may_not_change_its_model_or_masking(run_dir: Path, config: Pretra
         check_resumable(run_dir, changed(config, "model", num_layers=3))
     assert str(error.value) == (
         f"{run_dir}: a run goes on with the model and masking it began with, found changed "
-        "--model.num-layers from 2 to 3; put it back, or start a new run in another --workdir"
+        "--model.num-layers from 1 to 3; put it back, or start a new run in another --workdir"
     )
     both = changed(changed(config, "model", dropout_rate=0.0), "masking", mask_ratio=0.2)
     with pytest.raises(UserError, match=r"mask-ratio from 0\.15 to 0\.2; put them back") as error:
@@ -83,7 +83,7 @@ def test_a_run_may_not_change_its_model_or_masking(run_dir: Path, config: Pretra
 @pytest.mark.parametrize(
     ("section", "fields"),
     [
-        ("compute", {"dtype": "bfloat16", "remat": "full", "scan_layers": False}),
+        ("compute", {"dtype": "bfloat16", "remat": "full", "scan_layers": True}),
         ("optimizer", {"learning_rate": 1e-5}),
         ("data", {"batch_size": 16, "shards": "/elsewhere"}),
         ("training", {"num_steps": 200}),

@@ -32,10 +32,8 @@ def batch(make_batch: Callable[[int], PretrainBatch]) -> PretrainBatch:
 
 
 def objective_of(config: PretrainConfig, **fields: Any) -> PretrainObjective:
-    """One layer and no dropout."""
-    model = dataclasses.replace(
-        config.model, num_layers=1, dropout_rate=0.0, attention_dropout_rate=0.0
-    )
+    """Without dropout."""
+    model = dataclasses.replace(config.model, dropout_rate=0.0, attention_dropout_rate=0.0)
     return PretrainObjective(SpanBert(model, config.compute), ObjectiveConfig(**fields))
 
 
@@ -183,9 +181,7 @@ def test_a_batch_without_targets_has_loss_zero(
 @pytest.fixture(scope="module")
 def pretraining(config: PretrainConfig) -> Pretraining:
     """As the command builds it, with dropout, on one device."""
-    model = dataclasses.replace(config.model, num_layers=1)
-    mesh = make_mesh(config.mesh, jax.devices()[:1])
-    return build(dataclasses.replace(config, model=model), mesh)
+    return build(config, make_mesh(config.mesh, jax.devices()[:1]))
 
 
 Step = Callable[[TrainState], tuple[TrainState, dict[str, Any]]]
