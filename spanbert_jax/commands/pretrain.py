@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from etils import epath
 
-from spanbert_jax.config import PretrainConfig, check_batch_on_devices
+from spanbert_jax.config import PretrainConfig, check_devices
 from spanbert_jax.config.prepare_flags import prepare_flags_behind_pretrain
 from spanbert_jax.corpus.prepare import prepare
 from spanbert_jax.corpus.progress import show_progress
@@ -96,7 +96,7 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
     from spanbert_jax.training.mesh import make_mesh
     from spanbert_jax.training.pretraining import build
 
-    check_batch_on_devices(config, jax.device_count())
+    check_devices(config, jax.device_count())
     _check_fill(config, load_tokenizer(tokenizer_file))
     taken = _steps_taken(config.workdir)
     _check_length(config, taken)

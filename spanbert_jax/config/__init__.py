@@ -7,7 +7,7 @@ is a property, never stored.
 """
 
 from spanbert_jax.config.data import DataConfig, MaskingConfig, MaskingScheme, PrepareConfig
-from spanbert_jax.config.experiment import PretrainConfig, check_batch_on_devices
+from spanbert_jax.config.experiment import PretrainConfig, check_devices
 from spanbert_jax.config.model import ComputeConfig, ModelConfig
 from spanbert_jax.config.training import (
     CheckpointConfig,
@@ -30,5 +30,5 @@ __all__ = [
     "PrepareConfig",
     "PretrainConfig",
     "TrainingConfig",
-    "check_batch_on_devices",
+    "check_devices",
 ]

@@ -1,6 +1,5 @@
 """One pretraining experiment, and the rules between its parts."""
 
-import math
 from dataclasses import dataclass, field
 
 from spanbert_jax.config.data import DataConfig, MaskingConfig, PrepareConfig
@@ -67,24 +66,23 @@ def _nearest_multiples(value: int, factor: int) -> str:
     return f"{below} or {below + factor}" if below else str(factor)
 
 
-def check_batch_on_devices(config: PretrainConfig, num_devices: int) -> None:
-    """Raise `ConfigError` where mesh or batch do not fit `num_devices`."""
-    sizes = {"data": config.mesh.data, "fsdp": config.mesh.fsdp, "tensor": config.mesh.tensor}
-    fixed = math.prod(size for size in sizes.values() if size != -1)
-    free = [name for name, size in sizes.items() if size == -1]
-    flags = " ".join(f"--mesh.{name} {size}" for name, size in sizes.items())
-    require(
-        num_devices % fixed == 0 if free else num_devices == fixed,
-        flags, "", f"asks for {fixed} devices{' or a multiple' if free else ''}, "
-        f"found {num_devices}",
-        "use --mesh.data -1 --mesh.fsdp 1 --mesh.tensor 1",
-    )  # fmt: skip
-    ways = num_devices // (sizes["tensor"] if sizes["tensor"] != -1 else num_devices // fixed)
-    parts = config.training.num_microbatches
-    multiples = _nearest_multiples(config.data.batch_size, ways * parts)
+def check_devices(config: PretrainConfig, num_devices: int) -> None:
+    """Raise `ConfigError` where mesh, batch or model cannot be split over `num_devices`."""
+    mesh = config.mesh.resolve(num_devices)
+    ways, parts = mesh["data"] * mesh["fsdp"], config.training.num_microbatches
     require(
         config.data.batch_size // parts % ways == 0, "--data.batch-size", config.data.batch_size,
         f"{f'in {parts} microbatches ' if parts > 1 else ''}"
         f"is not divisible by the {ways} devices that share it",
-        f"use {multiples}",
+        f"use {_nearest_multiples(config.data.batch_size, ways * parts)}",
     )  # fmt: skip
+    for axis, name in (
+        ("fsdp", "hidden_size"), ("tensor", "num_heads"), ("tensor", "mlp_size"),
+        ("tensor", "vocab_size"),
+    ):  # fmt: skip
+        size = getattr(config.model, name)
+        require(
+            size is None or size % mesh[axis] == 0, f"--mesh.{axis}", mesh[axis],
+            f"does not divide --model.{name.replace('_', '-')} {size}, which is split over it",
+            f"use {max(n for n in range(1, mesh[axis] + 1) if size % n == 0) if size else 1}",
+        )  # fmt: skip

@@ -1,5 +1,6 @@
 """Objective, optimizer, rhythm of the loop, checkpoints and mesh."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,7 +42,7 @@ class OptimizerConfig:
     weight_decay: float = 0.01
     """Decoupled. The released command; the paper says 0.1 (sec. 4.2)."""
     no_decay: tuple[str, ...] = ()
-    """Parameters without weight decay: parts of their names, such as `bias` or `layer_norm`.
+    """Parameters without weight decay: parts of their names, such as `bias` or `norm`.
     The released code decays all of them."""
     max_grad_norm: float = 1.0
     """Gradients with a larger global norm are scaled down to it (released command)."""
@@ -130,3 +131,23 @@ class MeshConfig:
             sizes.count(-1) <= 1, "--mesh.data", self.data,
             f"only one axis can be -1, found {sizes}", "set the others to fixed sizes",
         )  # fmt: skip
+
+    def resolve(self, num_devices: int) -> dict[str, int]:
+        """Size of every axis on `num_devices`, in the order of the mesh.
+
+        MeshConfig(data=-1, fsdp=2).resolve(8) -> {"data": 4, "fsdp": 2, "tensor": 1}
+
+        Raises:
+            ConfigError: the axes ask for another number of devices.
+        """
+        sizes = {"data": self.data, "fsdp": self.fsdp, "tensor": self.tensor}
+        fixed = math.prod(size for size in sizes.values() if size != -1)
+        is_free = -1 in sizes.values()
+        require(
+            num_devices % fixed == 0 if is_free else num_devices == fixed,
+            " ".join(f"--mesh.{name}" for name in sizes),
+            " ".join(str(size) for size in sizes.values()),
+            f"asks for {fixed} devices{' or a multiple' if is_free else ''}, found {num_devices}",
+            "use --mesh.data -1 --mesh.fsdp 1 --mesh.tensor 1",
+        )
+        return {name: num_devices // fixed if n == -1 else n for name, n in sizes.items()}

@@ -83,11 +83,10 @@ class Embeddings(nn.Module):
         segments = self.param(
             "segment_embedding", matrix_init(config, None, "embed"), (config.num_segments, size)
         )
-        # A gather from a table split along `embed` makes XLA replicate it; gather it whole instead.
-        table = nn.with_logical_constraint(tokens, ("vocab", None))
-        hidden = jnp.take(table, token_ids, axis=0)
-        hidden += jnp.take(positions, position_ids, axis=0)
-        hidden += jnp.take(segments, segment_ids, axis=0)
+        # Rows gathered from a table split along `embed` would be split like it, batch and all.
+        hidden = jnp.take(nn.with_logical_constraint(tokens, ("vocab", None)), token_ids, axis=0)
+        for table, ids in ((positions, position_ids), (segments, segment_ids)):
+            hidden += jnp.take(nn.with_logical_constraint(table, (None, None)), ids, axis=0)
         hidden = layer_norm(config, "layer_norm")(hidden).astype(self.dtype)
         return Dropout(config.dropout_rate)(hidden, deterministic=deterministic), tokens
 

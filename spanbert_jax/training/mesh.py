@@ -3,7 +3,6 @@
 In: the mesh config. Out: a mesh, and shardings for parameters and batches.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,12 +29,10 @@ LOGICAL_AXIS_RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """Arrange `devices` (default: all); one axis of -1 takes what the others leave."""
     devices = jax.devices() if devices is None else devices
-    sizes = [config.data, config.fsdp, config.tensor]
-    if -1 in sizes:
-        sizes[sizes.index(-1)] = len(devices) // -math.prod(sizes)
+    sizes = config.resolve(len(devices))
     # Auto: the partitioner chooses where nothing is said. make_mesh defaults to Explicit.
     return jax.make_mesh(
-        tuple(sizes), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3, devices=devices
+        tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Auto,) * 3, devices=devices
     )
 
 

@@ -13,7 +13,7 @@ from spanbert_jax.config import (
     MeshConfig,
     PretrainConfig,
     TrainingConfig,
-    check_batch_on_devices,
+    check_devices,
 )
 from spanbert_jax.data.batch import PretrainBatch
 from spanbert_jax.errors import ConfigError
@@ -127,12 +127,12 @@ def experiment(batch_size: int, mesh: MeshConfig, num_microbatches: int = 1) -> 
 
 
 def test_a_batch_that_fits_its_devices_is_no_error() -> None:
-    check_batch_on_devices(experiment(96, MeshConfig()), 8)
-    check_batch_on_devices(experiment(96, MeshConfig(2, 2, 2)), 8)
+    check_devices(experiment(96, MeshConfig()), 8)
+    check_devices(experiment(96, MeshConfig(2, 2, 2)), 8)
     # Tensor parallel devices share rows: 4 of them take one row.
-    check_batch_on_devices(experiment(2, MeshConfig(-1, 1, 4)), 8)
-    check_batch_on_devices(experiment(2, MeshConfig(1, 2, -1)), 8)
-    check_batch_on_devices(experiment(32, MeshConfig(), num_microbatches=4), 8)
+    check_devices(experiment(2, MeshConfig(-1, 1, 4)), 8)
+    check_devices(experiment(2, MeshConfig(1, 2, -1)), 8)
+    check_devices(experiment(32, MeshConfig(), num_microbatches=4), 8)
 
 
 NO_FIT = [
@@ -150,14 +150,26 @@ def test_a_batch_that_does_not_fit_its_devices_is_named_with_those_that_do(
     config: PretrainConfig, num_devices: int, message: str
 ) -> None:
     with pytest.raises(ConfigError) as error:
-        check_batch_on_devices(config, num_devices)
+        check_devices(config, num_devices)
     assert str(error.value) == message
 
 
 def test_a_mesh_that_does_not_fit_its_devices_is_named() -> None:
     with pytest.raises(ConfigError) as error:
-        check_batch_on_devices(experiment(96, MeshConfig(4, 2)), 6)
-    assert str(error.value).startswith("--mesh.data 4 --mesh.fsdp 2 --mesh.tensor 1")
-    assert "asks for 8 devices, found 6; use --mesh.data -1" in str(error.value)
+        check_devices(experiment(96, MeshConfig(4, 2)), 6)
+    assert str(error.value) == (
+        "--mesh.data --mesh.fsdp --mesh.tensor 4 2 1: asks for 8 devices, found 6; "
+        "use --mesh.data -1 --mesh.fsdp 1 --mesh.tensor 1"
+    )
     with pytest.raises(ConfigError, match="asks for 4 devices or a multiple, found 6; use"):
-        check_batch_on_devices(experiment(96, MeshConfig(-1, 4)), 6)
+        check_devices(experiment(96, MeshConfig(-1, 4)), 6)
+
+
+def test_a_model_that_cannot_be_split_over_its_mesh_is_named_with_what_can() -> None:
+    base = experiment(96, MeshConfig(-1, 1, 8))
+    assert base.model.num_heads == 12
+    with pytest.raises(ConfigError) as error:
+        check_devices(base, 8)
+    assert str(error.value) == (
+        "--mesh.tensor 8: does not divide --model.num-heads 12, which is split over it; use 6"
+    )
