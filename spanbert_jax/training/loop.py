@@ -57,9 +57,9 @@ def run_loop(
     while True:
         finished, stopped = step == training.num_steps, stop.signal_number is not None
         fresh = step > start.step
-        # Also when stopped: the resumed run will not come back to this step.
         evaluate = finished or step % training.eval_every == 0
-        evaluate = evaluate and (fresh or step == 0)
+        # Also when stopped: a resumed run does not come back to this step, but for the first one.
+        evaluate = evaluate and (fresh or (step == 0 and not stopped))
         save = fresh and (finished or stopped or step % checkpoint.every_steps == 0)
         if evaluate or save:
             meter.settle()

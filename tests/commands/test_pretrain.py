@@ -70,6 +70,17 @@ def test_ctrl_c_saves_and_says_how_to_go_on(interrupted, tiny):
     assert "Traceback" not in said
 
 
+def test_ctrl_c_before_the_first_step_saves_nothing_and_says_so(finished, tiny, start_spanbert):
+    process = start_spanbert("pretrain", "tiny.py:tiny", "--workdir", "early", cwd=tiny)
+    with process:
+        read_until(process.stderr, r"^starting from random parameters")
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.stderr.read()
+    assert process.returncode == 130
+    assert said.splitlines()[1:] == ["stopped before the first step; the same command starts again"]
+    assert list((tiny / "early" / "checkpoints").iterdir()) == []
+
+
 def test_a_resumed_run_logs_the_very_numbers_of_one_that_never_stopped(interrupted, resumed, tiny):
     stopped = int(re.search(r"saved at step ([\d,]+)", interrupted[1])[1].replace(",", ""))
     assert f"going on from the checkpoint of step {stopped:,}" in resumed.stderr

@@ -193,6 +193,19 @@ def test_too_little_text_for_the_vocabulary_states_the_largest_possible(kind, mo
     assert trained(kind, model_type, vocab_size=largest).vocab_size == largest
 
 
+class Interrupting(str):
+    """A text at which the user presses Ctrl-C."""
+
+    def __getitem__(self, _):
+        raise KeyboardInterrupt
+
+
+def test_training_can_be_interrupted():
+    config = PrepareConfig(tokenizer="sentencepiece", vocab_size=110)
+    with pytest.raises(KeyboardInterrupt):
+        train_tokenizer(config, iter([*TEXTS, Interrupting("No more of this.")]))
+
+
 def test_training_says_nothing_on_stderr(capfd):
     trained("sentencepiece")
     assert capfd.readouterr().err == ""

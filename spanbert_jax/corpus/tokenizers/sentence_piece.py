@@ -151,6 +151,9 @@ def train_sentencepiece(
             train_extremely_large_corpus=sum(map(len, texts)) > 500_000_000,
         )  # fmt: skip
     except (RuntimeError, ValueError) as error:
+        if "KeyboardInterrupt" in str(error):
+            # Ctrl-C while it takes its lines: it passes Python's exceptions on as text.
+            raise KeyboardInterrupt from error
         raise _explain(str(error), vocab_size) from error
     return SentencePieceTokenizer(model.getvalue())
 
