@@ -74,7 +74,7 @@ def refused(project, capsys, monkeypatch, snapshot) -> Refused:
          ["--data.batch-size 12: is not divisible by the 8 devices", "use 8 or 16"]),
         (["--data.batch-size", "24", "--training.num-microbatches", "2"],
          ["--data.batch-size 24: in 2 microbatches", "use 16 or 32"]),
-        (["--mesh.data", "3"], ["--mesh.data", "asks for 3 devices, found 8", "use --mesh.data -1"]),
+        (["--mesh.data", "3"], ["--mesh.data", "asks for 3 devices, found 8", "--mesh.data -1"]),
         (["--model.vocab-size", "300"],
          ["--model.vocab-size 300: is not the 200 entries", "use 200, or leave it out"]),
         (["--model.num-layers", "2"],
