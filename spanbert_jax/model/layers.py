@@ -4,6 +4,7 @@ Axis letters: B batch, L length (queries), K length (keys), D embed, N heads, H 
 Parameters are float32; `dtype` is that of matrix products; softmax and LayerNorm run in float32.
 """
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -42,8 +43,12 @@ def layer_norm(config: ModelConfig, name: str) -> nn.LayerNorm:
 
 
 def gelu(values: Float[Array, "..."]) -> Float[Array, "..."]:
-    """GELU by the error function, as BERT; not the tanh approximation."""
-    return jax.nn.gelu(values, approximate=False)
+    """GELU by the error function, as BERT; not the tanh approximation.
+
+    jax.nn.gelu goes through erfc, which is exact far below zero, where the value has vanished, and
+    costs twice as much.
+    """
+    return 0.5 * values * (1.0 + jax.lax.erf(values * math.sqrt(0.5)))
 
 
 def attention_mask(
