@@ -84,4 +84,5 @@ class ComputeConfig:
     """Compile one layer and loop over it: compiles faster. Unrolled runs faster where activations
     are stored for the backward pass. The parameters are the same either way."""
     remat: Literal["none", "dots", "full"] = "none"
-    """What the backward pass recomputes: nothing; all but matrix products; whole layers."""
+    """What the backward pass recomputes: nothing; all but matrix products; whole layers. Saves
+    memory with --compute.scan-layers; unrolled, the compiler may keep what it could recompute."""

@@ -19,20 +19,20 @@ class _ScannedLayer(nn.Module):
     """A layer in the form that `nn.scan` wants: carry in, (carry, output) out."""
 
     config: ModelConfig
+    compute: ComputeConfig
     dtype: Any
-    remat: str
 
     @nn.compact
     def __call__(
         self, hidden: Hidden, mask: Bool[Array, "batch 1 length length"], deterministic: bool
     ) -> tuple[Hidden, None]:
         layer = TransformerLayer
-        if self.remat != "none":
+        if self.compute.remat != "none":
             layer = nn.remat(
                 TransformerLayer,
-                policy=REMAT_POLICIES[self.remat],
-                # Inside a scan XLA cannot merge the recomputation with the original.
-                prevent_cse=False,
+                policy=REMAT_POLICIES[self.compute.remat],
+                # Unrolled, XLA would merge the recomputation with what it recomputes.
+                prevent_cse=not self.compute.scan_layers,
                 static_argnums=(3,),
             )
         return layer(self.config, self.dtype, name="layer")(hidden, mask, deterministic), None
@@ -74,6 +74,6 @@ class Encoder(nn.Module):
             length=self.config.num_layers,
             unroll=1 if self.compute.scan_layers else self.config.num_layers,
             metadata_params={nn.PARTITION_NAME: "layers"},
-        )(self.config, self.dtype, self.compute.remat, name="layers")
+        )(self.config, self.compute, self.dtype, name="layers")
         hidden, _ = layers(hidden, attention_mask(document_ids), deterministic)
         return hidden, table

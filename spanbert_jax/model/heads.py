@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from spanbert_jax.config import ModelConfig
 from spanbert_jax.model.layers import Hidden, bias_init, gelu, layer_norm, matrix_init
-from spanbert_jax.model.linear import Linear
+from spanbert_jax.model.linear import Linear, einsum_float32
 
 Slots = Float[Array, "batch predictions embed"]
 Logits = Float[Array, "batch predictions vocab"]
@@ -23,7 +23,8 @@ def gather_positions(hidden: Hidden, positions: Int[Array, "batch predictions"])
 
     hidden = [[[0.], [10.], [20.]]], positions = [[2, 0]] -> [[[20.], [0.]]]
     """
-    return jnp.take_along_axis(hidden, positions[..., None], axis=1)
+    slots = jnp.take_along_axis(hidden, positions[..., None], axis=1)
+    return nn.with_logical_constraint(slots, ("batch", None, "embed"))
 
 
 class _Transform(nn.Module):
@@ -41,13 +42,12 @@ class _Transform(nn.Module):
             bias_init=bias_init("embed"),
             name="dense",
         )(slots)
-        return layer_norm(self.config, "layer_norm")(gelu(slots)).astype(self.dtype)
+        slots = layer_norm(self.config, "layer_norm")(gelu(slots)).astype(self.dtype)
+        return nn.with_logical_constraint(slots, ("batch", None, "embed"))
 
 
 def _tied_logits(slots: Slots, table: Float[Array, "vocab embed"], bias: Any) -> Logits:
-    logits = jnp.einsum(
-        "BPD,VD->BPV", slots, table.astype(slots.dtype), preferred_element_type=jnp.float32
-    )
+    logits = einsum_float32("BPD,VD->BPV", slots, table.astype(slots.dtype))
     return nn.with_logical_constraint(logits + bias, ("batch", None, "vocab"))
 
 

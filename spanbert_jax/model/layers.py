@@ -14,9 +14,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from spanbert_jax.config import ModelConfig
 from spanbert_jax.model.dropout import Dropout
-from spanbert_jax.model.linear import Linear, matmul
+from spanbert_jax.model.linear import Linear, einsum_float32, matmul
 
 Hidden = Float[Array, "batch length embed"]
+
+HIDDEN_AXES = ("batch", "length", "embed")
+HEAD_AXES = ("batch", "length", "heads", "head_dim")
 
 
 def matrix_init(config: ModelConfig, *axes: str | None) -> Any:
@@ -93,6 +96,7 @@ class Embeddings(nn.Module):
         for table, ids in ((positions, position_ids), (segments, segment_ids)):
             hidden += jnp.take(nn.with_logical_constraint(table, (None, None)), ids, axis=0)
         hidden = layer_norm(config, "layer_norm")(hidden).astype(self.dtype)
+        hidden = nn.with_logical_constraint(hidden, HIDDEN_AXES)
         return Dropout(config.dropout_rate)(hidden, deterministic=deterministic), tokens
 
 
@@ -114,12 +118,11 @@ class SelfAttention(nn.Module):
 
         def project(kernel: jax.Array, bias: jax.Array) -> jax.Array:
             projected = matmul(hidden, kernel.astype(dtype).reshape(embed, heads * size))
-            return projected.reshape(*hidden.shape[:2], heads, size) + bias.astype(dtype)
+            projected = projected.reshape(*hidden.shape[:2], heads, size) + bias.astype(dtype)
+            return nn.with_logical_constraint(projected, HEAD_AXES)
 
         query, key, value = map(project, kernels, biases)
-        scores = jnp.einsum(
-            "BLNH,BKNH->BNLK", query * size**-0.5, key, preferred_element_type=jnp.float32
-        )
+        scores = einsum_float32("BLNH,BKNH->BNLK", query * size**-0.5, key)
         scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
         # float32: bf16 sums lose the tail of a 512-way softmax
         probabilities = jax.nn.softmax(scores).astype(dtype)
@@ -127,6 +130,7 @@ class SelfAttention(nn.Module):
             probabilities, deterministic=deterministic
         )
         context = jnp.einsum("BNLK,BKNH->BLNH", probabilities, value)
+        context = nn.with_logical_constraint(context, HEAD_AXES)
         out_kernel = self.param("out_kernel", matrix_init(config, *out_axes), (heads, size, embed))
         out_bias = self.param("out_bias", bias_init("embed"), (embed,))
         context = context.reshape(*hidden.shape[:2], heads * size)
@@ -179,4 +183,4 @@ class TransformerLayer(nn.Module):
         transformed = FeedForward(self.config, self.dtype, name="feed_forward")(hidden)
         transformed = Dropout(rate)(transformed, deterministic=deterministic)
         hidden = layer_norm(self.config, "feed_forward_norm")(hidden + transformed)
-        return nn.with_logical_constraint(hidden.astype(self.dtype), ("batch", "length", "embed"))
+        return nn.with_logical_constraint(hidden.astype(self.dtype), HIDDEN_AXES)

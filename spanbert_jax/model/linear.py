@@ -3,6 +3,7 @@
 Axis letters: B batch, L length or slots, R rows (batch and length), I inputs, O outputs.
 """
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -26,7 +27,8 @@ def matmul(inputs: Inputs, kernel: Kernel) -> Outputs:
 
 
 def _matmul_forward(inputs: Inputs, kernel: Kernel) -> tuple[Outputs, tuple[Inputs, Kernel]]:
-    return matmul(inputs, kernel), (inputs, kernel)
+    # Not by calling matmul: policies of rematerialisation must see a matrix product here.
+    return jnp.einsum("BLI,IO->BLO", inputs, kernel), (inputs, kernel)
 
 
 def _matmul_backward(saved: tuple[Inputs, Kernel], gradient: Outputs) -> tuple[Inputs, Kernel]:
@@ -42,6 +44,31 @@ def _rows(values: Float[Array, "batch length features"]) -> Float[Array, "rows f
 
 
 matmul.defvjp(_matmul_forward, _matmul_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def einsum_float32(
+    equation: str, left: Float[Array, "..."], right: Float[Array, "..."]
+) -> Float[Array, "..."]:
+    """einsum with a float32 result of operands in the compute dtype: for softmax and losses.
+
+    The gradient is rounded to the compute dtype before it meets the operands again: JAX's own rule
+    would multiply float32 by bfloat16, for which no chip has a fast path.
+    """
+    return jnp.einsum(equation, left, right, preferred_element_type=jnp.float32)
+
+
+def _einsum_forward(equation: str, left: jax.Array, right: jax.Array) -> tuple[jax.Array, Any]:
+    result = jnp.einsum(equation, left, right, preferred_element_type=jnp.float32)
+    return result, (left, right)
+
+
+def _einsum_backward(equation: str, saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    _, transpose = jax.vjp(partial(jnp.einsum, equation), *saved)
+    return transpose(gradient.astype(saved[0].dtype))
+
+
+einsum_float32.defvjp(_einsum_forward, _einsum_backward)
 
 
 class Linear(nn.Module):
