@@ -33,9 +33,7 @@ def run(config: PretrainConfig) -> int:
     """Prepare shards if need be, train, evaluate, report; return the exit code."""
     run_folder.check_writable(config.workdir)
     config, manifest = resolve(config)
-    # First the tokenizer: another one is often of another size, and is then what to mend.
-    _check_tokenizer(config, manifest)
-    run_folder.check_resumable(config.workdir, config)
+    _check_resumable(config, manifest)
     if config.data.verify_shards:
         verify_shards(config.data.shards, manifest)
     return train(config, tokenizer_file=epath.Path(config.data.shards) / manifest.tokenizer.file)
@@ -69,10 +67,21 @@ def resolve(config: PretrainConfig) -> tuple[PretrainConfig, Manifest]:
     return dataclasses.replace(config, data=data, model=model), manifest
 
 
+def _check_resumable(config: PretrainConfig, manifest: Manifest) -> None:
+    """Raise `UserError` where a checkpoint exists and another tokenizer, model or masking is asked.
+
+    A run that has saved nothing, stopped or out of memory before that, begins anew as it pleases.
+    """
+    from spanbert_jax.training.checkpoint import newest_step
+
+    if newest_step(config.workdir) is not None:
+        # First the tokenizer: another one is often of another size, and is then what to mend.
+        _check_tokenizer(config, manifest)
+        run_folder.check_resumable(config.workdir, config)
+
+
 def _check_tokenizer(config: PretrainConfig, manifest: Manifest) -> None:
     folder = epath.Path(config.workdir) / run_folder.TOKENIZER_FOLDER
-    if run_folder.read_config(config.workdir) is None:
-        return
     old, new = load_tokenizer(folder).fingerprint, manifest.tokenizer.fingerprint
     if old != new:
         raise UserError(
@@ -91,6 +100,7 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
     import jax
 
     from spanbert_jax.data.pipeline import open_token_shards
+    from spanbert_jax.training.checkpoint import newest_step
     from spanbert_jax.training.console import open_console
     from spanbert_jax.training.interrupts import StopRequest
     from spanbert_jax.training.mesh import make_mesh
@@ -98,7 +108,7 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
 
     check_devices(config, jax.device_count())
     _check_fill(config, load_tokenizer(tokenizer_file))
-    taken = _steps_taken(config.workdir)
+    taken = newest_step(config.workdir)
     _check_length(config, taken)
     shards = {
         split: open_token_shards(
@@ -210,16 +220,6 @@ def _drive(
         ),
         position=position_at,
     )
-
-
-def _steps_taken(workdir: str) -> int | None:
-    """Step of the newest complete checkpoint; makes no folder, as opening the checkpoints does."""
-    import orbax.checkpoint as ocp
-
-    folder = epath.Path(workdir).resolve() / run_folder.CHECKPOINT_FOLDER
-    names = ocp.path.step.standard_name_format()
-    newest = ocp.path.step.latest_step_metadata(folder, names) if folder.exists() else None
-    return None if newest is None else newest.step
 
 
 def _check_fill(config: PretrainConfig, tokenizer: Tokenizer) -> None:

@@ -38,8 +38,9 @@ class Checkpoints:
                     keep_checkpoints_without_metrics=False,
                 )
             )
+        self._run_dir = run_dir
         self._manager = ocp.CheckpointManager(
-            epath.Path(run_dir).resolve() / CHECKPOINT_FOLDER,
+            _folder(run_dir),
             options=ocp.CheckpointManagerOptions(
                 # Only with it does Orbax write the metrics, by which a resumed run knows its best.
                 best_fn=_rank,
@@ -49,7 +50,7 @@ class Checkpoints:
 
     def latest_step(self) -> int | None:
         """Step of the newest complete checkpoint."""
-        return self._manager.latest_step()
+        return newest_step(self._run_dir)
 
     def save(
         self, step: int, state: Any, *, position: DataPosition, held_out_loss: float | None
@@ -86,6 +87,22 @@ class Checkpoints:
         self._manager.close()
 
 
+def saved_steps(run_dir: epath.PathLike) -> list[int]:
+    """Steps of the complete checkpoints of a run, ascending; makes no folder."""
+    folder = _folder(run_dir)
+    names = ocp.path.step.standard_name_format()
+    return sorted(each.step for each in names.find_all(folder)) if folder.exists() else []
+
+
+def newest_step(run_dir: epath.PathLike) -> int | None:
+    """Step of the newest complete checkpoint of a run, None where it has saved none."""
+    return max(saved_steps(run_dir), default=None)
+
+
+def _folder(run_dir: epath.PathLike) -> epath.Path:
+    return epath.Path(run_dir).resolve() / CHECKPOINT_FOLDER
+
+
 def _rank(metrics: dict[str, float | None]) -> float:
     """The held-out loss; infinite where it was not measured or is NaN, which has no order.
 
@@ -101,26 +118,26 @@ def restore_params(run_dir: epath.PathLike) -> tuple[Any, int]:
     Raises:
         UserError: the folder holds no complete checkpoint.
     """
-    folder = epath.Path(run_dir).resolve() / CHECKPOINT_FOLDER
-    newest = ocp.path.step.latest_step_metadata(folder, ocp.path.step.standard_name_format())
+    newest = newest_step(run_dir)
     if newest is None:
         raise UserError(
             f"{run_dir}: a run must hold a complete checkpoint in {CHECKPOINT_FOLDER}/, found "
             "none; name the --workdir of a run that has saved one"
         )
+    path = _folder(run_dir) / str(newest) / "state"
     # The handler itself: a Checkpointer warns that one item of a checkpoint has no metadata file.
     with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
-        saved = handler.metadata(newest.path / "state").tree["params"]
+        saved = handler.metadata(path).tree["params"]
         device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), saved)
         arguments = jax.tree.map(lambda _: ocp.ArrayRestoreArgs(sharding=device), params)
         restored = handler.restore(
-            newest.path / "state",
+            path,
             args=ocp.args.PyTreeRestore(
                 {"params": params}, restore_args={"params": arguments}, partial_restore=True
             ),
         )
-    return restored["params"], newest.step
+    return restored["params"], newest
 
 
 class LoadedRun(NamedTuple):

@@ -67,6 +67,10 @@ def claim(run_dir: epath.PathLike, config: PretrainConfig, *, tokenizer_file: ep
     try:
         (folder / TOKENIZER_FOLDER).mkdir(parents=True, exist_ok=True)
         _write(folder / TOKENIZER_FOLDER / tokenizer_file.name, tokenizer_file.read_bytes())
+        for path in (folder / TOKENIZER_FOLDER).iterdir():
+            if path.name != tokenizer_file.name:
+                # Of an earlier start that took no step: two tokenizers would be one too many.
+                path.unlink()
         _write(folder / CONFIG_FILE, to_json(config).encode())
     except OSError as error:
         raise _not_writable(run_dir, error) from error

@@ -1,0 +1,69 @@
+"""What `spanbert pretrain` makes of a folder that holds a run: in this process, without a step."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import jax.numpy as jnp
+import pytest
+
+from spanbert_jax.__main__ import main
+from spanbert_jax.commands import pretrain
+from spanbert_jax.config import CheckpointConfig
+from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
+from spanbert_jax.training.loop import Progress
+
+Pretrain = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def prepared(tiny, tmp_path_factory) -> Path:
+    """A folder with text, config and shards."""
+    folder = tmp_path_factory.mktemp("prepared")
+    for name in ("text.txt", "tiny.py"):
+        shutil.copy(tiny / name, folder)
+    source = ["--source", "text:text.txt", "--vocab-size", "200", "--held-out", "0.1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["prepare", *source, "--sentencepiece-type", "bpe", "--out", "shards"]) == 0
+        wordpiece = ["--tokenizer", "wordpiece", "--out", "wordpiece"]
+        assert main(["prepare", *source, *wordpiece]) == 0
+    return folder
+
+
+@pytest.fixture
+def start(prepared, tmp_path, monkeypatch, capsys) -> Pretrain:
+    """start("--flag", "value"): pretrain in a fresh copy of `prepared`, stopped before step 1."""
+    for name in ("shards", "wordpiece"):
+        shutil.copytree(prepared / name, tmp_path / name)
+    for name in ("text.txt", "tiny.py"):
+        shutil.copy(prepared / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pretrain, "_train", lambda *_, **__: Progress(0, None))
+    capsys.readouterr()
+    return lambda *flags: main(["pretrain", "tiny.py:tiny", *flags])
+
+
+STOPPED = 128
+
+
+def test_a_run_that_saved_nothing_may_begin_anew_with_another_model_and_tokenizer(start, capsys):
+    assert start() == STOPPED
+    other = ("--prepare.source", "--data.shards", "wordpiece", "--model.num-layers", "2")
+    assert start(*other) == STOPPED, capsys.readouterr().err
+    assert [path.name for path in Path("run/tokenizer").iterdir()] == ["tokenizer.json"]
+
+
+def save_checkpoint(run: str) -> None:
+    with Checkpoints(run, CheckpointConfig()) as checkpoints:
+        state = {"params": jnp.zeros(1)}
+        checkpoints.save(5, state, position=DataPosition(40), held_out_loss=None)
+
+
+def test_a_run_that_saved_a_checkpoint_goes_on_with_its_model_and_tokenizer(start, capsys):
+    assert start() == STOPPED
+    save_checkpoint("run")
+    assert start("--model.num-layers", "2") == 2
+    assert "--model.num-layers from 1 to 2; put it back" in capsys.readouterr().err
+    assert start("--prepare.source", "--data.shards", "wordpiece") == 2
+    assert "goes on with the tokenizer it began with" in capsys.readouterr().err
