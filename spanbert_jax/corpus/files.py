@@ -1,15 +1,19 @@
 """Files on local disks and gs:// alike: whole or not at all, and their checksums."""
 
 import hashlib
+import os
 
 from etils import epath
 
-TEMPORARY_SUFFIX = ".tmp"
+
+def temporary_suffix() -> str:
+    """Ends the names of unfinished files; of this process alone, so that no two runs share one."""
+    return f".spanbert-{os.getpid()}.tmp"
 
 
 def write_file(path: epath.Path, content: bytes | memoryview) -> str:
     """Write under a temporary name, then rename. Returns the sha256 of the content."""
-    temporary = path.parent / (path.name + TEMPORARY_SUFFIX)
+    temporary = path.parent / (path.name + temporary_suffix())
     temporary.write_bytes(content)
     temporary.replace(path)
     return hashlib.sha256(content).hexdigest()

@@ -1,11 +1,12 @@
 """The folder that prepare writes: complete, or resumable, or as it was before."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from etils import epath
 
-from spanbert_jax.corpus.files import TEMPORARY_SUFFIX
+from spanbert_jax.corpus.files import temporary_suffix
 from spanbert_jax.corpus.record import RECORD_FILE, Record, read_record
 from spanbert_jax.corpus.shards import (
     ARRAYS,
@@ -15,7 +16,14 @@ from spanbert_jax.corpus.shards import (
     Manifest,
     read_manifest,
 )
+from spanbert_jax.corpus.tokenizers.loading import SENTENCEPIECE_FILE, WORDPIECE_FILE
 from spanbert_jax.errors import UserError
+
+_FIXED_NAMES = (MANIFEST_FILE, RECORD_FILE, UNIGRAM_FILE, SENTENCEPIECE_FILE, WORDPIECE_FILE)
+_OUR_NAMES = re.compile(
+    rf"{'|'.join(map(re.escape, _FIXED_NAMES))}"
+    rf"|(?:{'|'.join(SPLITS)})-\d+\.(?:json|(?:{'|'.join(ARRAYS)})\.npy)"
+)
 
 
 def earlier_record(folder: epath.Path) -> Record | None:
@@ -40,26 +48,19 @@ def complete_manifest(folder: epath.Path) -> Manifest | None:
 
 
 @contextmanager
-def nothing_half_written(folder: epath.Path) -> Iterator[None]:
-    """Make the folder; after an error leave it only where it holds complete shards.
+def nothing_half_written(folder: epath.Path, *, resumed: bool) -> Iterator[None]:
+    """Make the folder; after an error leave it as it was, or with complete shards added.
 
-    Interrupted, it keeps the tokenizer too: the same command goes on from there.
+    Interrupted, it keeps the tokenizer too: the same command goes on from there. Raises
+    `UserError` where it cannot be written, or where no earlier run (`resumed`) left what it holds
+    under names that this one writes.
     """
     existed = folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        trial = folder / f"writable{TEMPORARY_SUFFIX}"
-        trial.write_text("")
-        trial.unlink()
-    except OSError as error:
-        raise UserError(
-            f"--out {folder}: must be a folder that can be written ({error.strerror or error}); "
-            "choose another one"
-        ) from error
+    before = _claim(folder, resumed=resumed)
     try:
         yield
     except Exception:
-        _withdraw(folder, remove_folder=not existed)
+        _withdraw(folder, before, remove_folder=not existed)
         raise
     except KeyboardInterrupt:
         _remove_temporary_files(folder)
@@ -67,19 +68,43 @@ def nothing_half_written(folder: epath.Path) -> Iterator[None]:
             f"while preparing text; what is complete in {folder} is kept, and the same command "
             "goes on from there"
         ) from None
-    _remove_temporary_files(folder)
+
+
+def _claim(folder: epath.Path, *, resumed: bool) -> frozenset[str]:
+    """Make the folder and prove that it can be written. Returns the names it held before."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        before = frozenset(path.name for path in folder.iterdir())
+        foreign = sorted(name for name in before if _OUR_NAMES.fullmatch(name))
+        if foreign and not resumed:
+            raise UserError(
+                f"--out {folder}: must hold no files of the names that are written there, found "
+                f"{', '.join(foreign[:3])}{' ...' * (len(foreign) > 3)} of no earlier run of "
+                "prepare; choose another folder, or move them away"
+            )
+        trial = folder / f"writable{temporary_suffix()}"
+        trial.write_text("")
+        trial.unlink()
+    except OSError as error:
+        raise UserError(
+            f"--out {folder}: must be a folder that can be written ({error.strerror or error}); "
+            "choose another one"
+        ) from error
+    return before
 
 
 def _remove_temporary_files(folder: epath.Path) -> None:
-    for left in folder.glob(f"*{TEMPORARY_SUFFIX}"):
-        left.unlink()
+    for left in folder.glob(f"*{temporary_suffix()}"):
+        left.unlink(missing_ok=True)
 
 
-def _withdraw(folder: epath.Path, *, remove_folder: bool) -> None:
+def _withdraw(folder: epath.Path, before: frozenset[str], *, remove_folder: bool) -> None:
+    """Remove what this run made, unless complete shards are among it; nothing that was there."""
     _remove_temporary_files(folder)
     if any(list(folder.glob(f"{split}-*.json")) for split in SPLITS):
         return
-    for name in (RECORD_FILE, "tokenizer.model", "tokenizer.json"):
-        (folder / name).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.name not in before and _OUR_NAMES.fullmatch(path.name):
+            path.unlink(missing_ok=True)
     if remove_folder and not list(folder.iterdir()):
         folder.rmdir()

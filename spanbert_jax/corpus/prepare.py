@@ -67,7 +67,7 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
             progress.say(f"{folder}: found complete, nothing to do")
             return manifest
     job = Job(config, folder, sources, record, progress)
-    with nothing_half_written(folder):
+    with nothing_half_written(folder, resumed=before is not None):
         job.held_out_limit = _choose_held_out(job)
         tokenizer = _tokenizer_in_folder(job, loaded, resumed=before is not None)
         return _write_shards(job, tokenizer)
@@ -117,9 +117,9 @@ def _tokenizer_in_folder(job: Job, loaded: Tokenizer | None, *, resumed: bool) -
     if loaded is None and resumed and names:
         return load_tokenizer(job.folder / names[0])
     tokenizer = loaded if loaded is not None else _train_tokenizer(job)
-    tokenizer.save(job.folder)
-    # Last: a folder with a record has its tokenizer.
+    # First: whatever lies beside a record is ours, wherever this run may be killed.
     job.record.write(job.folder)
+    tokenizer.save(job.folder)
     return tokenizer
 
 

@@ -363,7 +363,61 @@ def test_a_folder_that_cannot_be_written_is_an_error(config, tmp_path):
 def test_other_files_of_an_existing_folder_survive_an_error(config, tmp_path):
     folder = tmp_path / "shards"
     folder.mkdir()
-    (folder / "notes.txt").write_text("mine")
-    with pytest.raises(UserError):
+    mine = {name: b"mine" for name in ("notes.txt", "notes.tmp", "a.npy.spanbert-1.tmp", "a.model")}
+    for name, content in mine.items():
+        (folder / name).write_bytes(content)
+    with pytest.raises(UserError, match="the text can fill at most"):
         run(config, vocab_size=60_000)
-    assert folder_bytes(folder) == {"notes.txt": b"mine"}
+    assert folder_bytes(folder) == mine
+    (tmp_path / "blank.jsonl").write_text('{"text": " "}')
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_PIECES, "a"]))
+    with pytest.raises(UserError, match="nothing is left of its 1 documents"):
+        run(
+            config, source=(f"jsonl:{tmp_path}/blank.jsonl",),
+            tokenizer=str(tmp_path / "vocab.txt"),
+        )  # fmt: skip
+    assert folder_bytes(folder) == mine
+    run(config)
+    assert mine.items() <= folder_bytes(folder).items()
+
+
+@pytest.mark.parametrize(
+    "name", ["tokenizer.json", "tokenizer.model", "unigram.npy", "train-00000.tokens.npy"]
+)
+def test_files_of_others_are_neither_overwritten_nor_removed(config, tmp_path, name):
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    (folder / name).write_text("mine")
+    (folder / "notes.tmp").write_text("mine")
+    with pytest.raises(UserError, match=f"found {name} of no earlier run .* another folder"):
+        run(config)
+    assert folder_bytes(folder) == {name: b"mine", "notes.tmp": b"mine"}
+
+
+def test_a_shard_that_could_not_be_written_whole_is_removed(config, tmp_path, monkeypatch):
+    def full_disk(folder, name, shard):
+        (folder / f"{name}.tokens.npy").write_text("")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(shard_writer, "write_shard", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        run(config)
+    assert not (tmp_path / "shards").exists()
+
+
+def test_an_error_in_a_resumed_run_leaves_what_the_first_one_kept(config, tmp_path, monkeypatch):
+    def stop(error):
+        def write_shard(folder, name, shard):
+            raise error
+
+        monkeypatch.setattr(shard_writer, "write_shard", write_shard)
+
+    stop(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        run(config)
+    kept = folder_bytes(tmp_path / "shards")
+    assert kept.keys() == {"tokenizer.model", "prepare.json"}
+    stop(OSError("No space left on device"))
+    with pytest.raises(OSError, match="No space left"):
+        run(config)
+    assert folder_bytes(tmp_path / "shards") == kept
