@@ -1,4 +1,4 @@
-"""What a run says while it goes: a live line in a terminal, plain lines elsewhere, on stderr."""
+"""What a run says while it goes: live figures in a terminal, plain lines elsewhere, on stderr."""
 
 import sys
 from collections.abc import Mapping
@@ -8,6 +8,8 @@ from typing import IO, TYPE_CHECKING, Self
 if TYPE_CHECKING:
     import rich.console
     import rich.live
+
+SEPARATOR = " · "
 
 
 class Console:
@@ -45,7 +47,7 @@ class Console:
 
 
 class TerminalConsole(Console):
-    """One live line at the bottom; evaluations and messages scroll away above it."""
+    """Live figures at the bottom; evaluations and messages scroll away above them."""
 
     def __init__(self, num_steps: int, console: "rich.console.Console") -> None:
         super().__init__(num_steps, console.file)
@@ -61,7 +63,7 @@ class TerminalConsole(Console):
         from rich.text import Text
 
         line = train_line(step, self._num_steps, metrics)
-        text = Text(line, style="cyan", no_wrap=True, overflow="ellipsis")
+        text = Text(wrapped(line, self._console.width), style="cyan")
         if self._live is None:
             # Starts with the first step: until then others may draw, such as a progress bar.
             self._live = Live(text, console=self._console, auto_refresh=False)
@@ -87,7 +89,7 @@ def open_console(num_steps: int, stream: IO[str] | None = None) -> Console:
 
 
 def train_line(step: int, num_steps: int, metrics: Mapping[str, float]) -> str:
-    """The figures that are there, the more important ones first: narrow terminals cut the end.
+    """The figures that are there, the more important ones first.
 
     train_line(1200, 4000, {"loss": 9.1, "mlm_loss": 4.5, "mlm_accuracy": 0.25, "sbo_loss": 4.6,
                             "tokens_per_second": 52_100, "eta_seconds": 130})
@@ -108,12 +110,30 @@ def train_line(step: int, num_steps: int, metrics: Mapping[str, float]) -> str:
         "epoch": "epoch {:.2f}",
     }
     parts += [text.format(metrics[name]) for name, text in formats.items() if name in metrics]
-    return " · ".join(parts)
+    return SEPARATOR.join(parts)
 
 
 def evaluation_line(step: int, num_steps: int, metrics: Mapping[str, float]) -> str:
     """evaluation_line(0, 9, {"held_out_mlm_loss": 8.3}) -> "held out at step 0/9 · MLM 8.300"."""
-    return " · ".join([f"held out at step {step:,}/{num_steps:,}", *_losses(metrics, "held_out_")])
+    return SEPARATOR.join(
+        [f"held out at step {step:,}/{num_steps:,}", *_losses(metrics, "held_out_")]
+    )
+
+
+def wrapped(line: str, width: int) -> str:
+    """Break a line between figures, never within one that fits into `width` columns.
+
+    wrapped("step 1/9 · loss 9.100 · ETA 2m 10s", 24) -> "step 1/9 · loss 9.100\\nETA 2m 10s"
+    """
+    first, *others = line.split(SEPARATOR)
+    lines = [first]
+    for part in others:
+        longer = lines[-1] + SEPARATOR + part
+        if len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    return "\n".join(lines)
 
 
 def _losses(metrics: Mapping[str, float], prefix: str) -> list[str]:
