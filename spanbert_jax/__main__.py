@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from spanbert_jax.command_line import run_command
-from spanbert_jax.errors import UserError
+from spanbert_jax.errors import UserError, storage_error
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -25,6 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader, `head` for instance, has seen enough. Python flushes once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        if (explained := storage_error(error)) is None:
+            raise
+        print(f"spanbert: error: {explained}", file=sys.stderr)
+        return USER_ERROR
 
 
 if __name__ == "__main__":

@@ -1,5 +1,9 @@
 """Errors the user can mend. They reach the terminal as one paragraph, without a traceback."""
 
+import re
+
+_ADDRESS = re.compile(r"\b[a-z][a-z0-9]*://[^\s'\",;)]+")
+
 
 class UserError(ValueError):
     """Bad input: the message states the rule, the value found and the remedy."""
@@ -7,6 +11,26 @@ class UserError(ValueError):
 
 class ConfigError(UserError):
     """A value of the configuration is out of range, or two of them do not fit together."""
+
+
+def storage_error(error: BaseException) -> UserError | None:
+    """The `UserError` for what TensorFlow raises about gs:// and other addresses; None for others.
+
+    etils reads these through TensorFlow, whose errors are no `OSError`. They are known by the name
+    of their module, since most of the program runs without it, and by the address that they name:
+    one without is a mistake of ours, which keeps its traceback.
+    """
+    if not type(error).__module__.startswith("tensorflow."):
+        return None
+    address = _ADDRESS.search(str(error))
+    if address is None:
+        return None
+    cause = " ".join(str(error).split())
+    return UserError(
+        f"{address[0].rstrip('.:')}: must be an address that can be read and written, found "
+        f"{type(error).__name__} ({cause}); check the address, the network and your credentials: "
+        "gcloud auth application-default login"
+    )
 
 
 def require(holds: bool, flag: str, value: object, rule: str, remedy: str) -> None:
