@@ -79,9 +79,15 @@ class TrainingConfig:
     """Steps between two evaluations on held-out documents; also at the start and at the end."""
     eval_batches: int = 64
     """Batches of an evaluation, always the same ones with the same masks."""
+    max_skipped_steps: int = 100
+    """Steps in a row without a finite gradient, each skipped, after which the run gives up.
+    Counted when metrics are logged."""
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "num_microbatches", "log_every", "eval_every", "eval_batches"):
+        for name in (
+            "num_steps", "num_microbatches", "log_every", "eval_every", "eval_batches",
+            "max_skipped_steps",
+        ):  # fmt: skip
             require_positive(f"--training.{name.replace('_', '-')}", getattr(self, name), "100")
         require(
             0 <= self.seed < 2**31, "--training.seed", self.seed,

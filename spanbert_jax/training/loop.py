@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from spanbert_jax.config import CheckpointConfig, TrainingConfig
+from spanbert_jax.errors import UserError
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
 from spanbert_jax.training.interrupts import StopRequest
-from spanbert_jax.training.meter import Meter
+from spanbert_jax.training.meter import Meter, Record
 from spanbert_jax.training.train_step import Metrics
 
 
@@ -52,6 +53,11 @@ def run_loop(
 
     Evaluates at step 0, every `eval_every` steps and at the end; saves every `every_steps` steps,
     at the end and when stopped. What a run did at the step it resumes from is not done again.
+    A stop ends the log window early: its steps are logged then, as a shorter window, and the
+    resumed run's first window covers the rest.
+
+    Raises:
+        UserError: the last `max_skipped_steps` steps were all skipped.
     """
     step, state = start
     while True:
@@ -63,8 +69,12 @@ def run_loop(
         save = fresh and (finished or stopped or step % checkpoint.every_steps == 0)
         if evaluate or save:
             meter.settle()
+        if stopped:
+            meter.end_window(step)
         for record in meter.records():
             watcher.train(record.step, record.metrics)
+            if record.skipped_in_a_row >= training.max_skipped_steps:
+                raise _diverged(record, training, checkpoints)
         held_out_loss = None
         with meter.paused():
             if evaluate:
@@ -81,3 +91,21 @@ def run_loop(
         state, metrics = drive.train_step(state, batch)
         step += 1
         meter.add(step, metrics)
+
+
+def _diverged(record: Record, training: TrainingConfig, checkpoints: Checkpoints) -> UserError:
+    checkpoints.wait()
+    first, newest = record.step - record.skipped_in_a_row + 1, checkpoints.latest_step()
+    if newest is None:
+        kept, remedy = "no checkpoint was saved", "start again"
+    else:
+        kept = f"the newest checkpoint, of step {newest:,}, " + (
+            "is from before" if newest < first else "holds the parameters from before"
+        )
+        remedy = "go on from there"
+    return UserError(
+        f"--training.max-skipped-steps {training.max_skipped_steps}: so many steps in a row must "
+        f"not be skipped, found that from step {first:,} to {record.step:,} no gradient was "
+        f"finite; {kept}: {remedy} with a lower --optimizer.learning-rate or more "
+        "--optimizer.warmup-steps"
+    )

@@ -1,5 +1,6 @@
 """Numbers of a run without stopping its devices. In: each step's metrics. Out: window means."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ class Record(NamedTuple):
 
     step: int
     metrics: dict[str, float]
+    skipped_in_a_row: int = 0
+    """Steps up to and with `step` that were skipped one after the other, earlier windows' too."""
 
 
 class Meter:
@@ -44,6 +47,7 @@ class Meter:
         self._workload = workload
         self._in_flight: deque[tuple[int, Metrics]] = deque()
         self._records: list[Record] = []
+        self._skipped_in_a_row = 0
         self._start_window()
 
     def _start_window(self) -> None:
@@ -74,6 +78,11 @@ class Meter:
         """Wait for every step that was started."""
         self._drain(0)
 
+    def end_window(self, step: int) -> None:
+        """Close the window at `step`, which all steps are done up to, though it is not full."""
+        if self._window:
+            self._records.append(self._end_window(step))
+
     def records(self) -> list[Record]:
         """Windows whose steps are done, each once."""
         records, self._records = self._records, []
@@ -84,13 +93,13 @@ class Meter:
             step, metrics = self._in_flight.popleft()
             self._window.append(jax.block_until_ready(metrics))
             if step % self._workload.log_every == 0 or step == self._workload.num_steps:
-                self._records.append(Record(step, self._end_window(step)))
+                self._records.append(self._end_window(step))
 
-    def _end_window(self, step: int) -> dict[str, float]:
+    def _end_window(self, step: int) -> Record:
         values, work = jax.device_get(self._window), self._workload
         elapsed = max(time.perf_counter() - self._started - self._paused, 1e-9)
         num_steps = len(values)
-        metrics = {name: sum(float(value[name]) for value in values) / num_steps
+        metrics = {name: finite_mean([float(value[name]) for value in values])
                    for name in values[-1]}  # fmt: skip
         metrics |= {name: float(values[-1][name]) for name in LAST_VALUES}
         metrics |= {
@@ -101,5 +110,18 @@ class Meter:
         }
         if work.peak_flops:
             metrics["mfu"] = num_steps * work.flops_per_step / elapsed / work.peak_flops
+        for value in values:
+            # By this the step itself decides to skip.
+            skipped = not math.isfinite(value["grad_norm"])
+            self._skipped_in_a_row = self._skipped_in_a_row + 1 if skipped else 0
         self._start_window()
-        return metrics
+        return Record(step, metrics, self._skipped_in_a_row)
+
+
+def finite_mean(values: list[float]) -> float:
+    """Mean of the finite values, NaN where there is none: one skipped step hides no other.
+
+    finite_mean([1.0, nan, 2.0]) -> 1.5; finite_mean([nan]) -> nan
+    """
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else math.nan

@@ -1,10 +1,14 @@
 """The order of a run, told by everything the loop touches."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from spanbert_jax.config import CheckpointConfig, TrainingConfig
+from spanbert_jax.errors import UserError
 from spanbert_jax.training.checkpoint import DataPosition
 from spanbert_jax.training.loop import Drive, Progress, run_loop
 from spanbert_jax.training.meter import Meter, Workload
@@ -21,14 +25,19 @@ class Run:
         eval_every: int = 100,
         save_every: int = 100,
         stop_in_step: int | None = None,
+        skipped: Sequence[int] = (),
+        max_skipped_steps: int = 100,
     ) -> None:
         self.events: list[str] = []
         self.logged: list[tuple[int, float]] = []
         self.stop = SimpleNamespace(signal_number=None)
         self._stop_in_step = stop_in_step
+        self._skipped = skipped
+        self._saved: list[int] = []
         self._training = TrainingConfig(
-            num_steps=num_steps, log_every=log_every, eval_every=eval_every
-        )
+            num_steps=num_steps, log_every=log_every, eval_every=eval_every,
+            max_skipped_steps=max_skipped_steps,
+        )  # fmt: skip
         self._checkpoint = CheckpointConfig(every_steps=save_every)
 
     def go(self, start: int = 0) -> Progress:
@@ -60,7 +69,9 @@ class Run:
         self.events.append(f"step {step}")
         if step == self._stop_in_step:
             self.stop.signal_number = 2
-        return step, {"loss": float(step), "skipped_steps": 0.0, "learning_rate": 0.0}
+        norm = math.nan if step in self._skipped else 1.0
+        metrics = {"loss": float(step), "skipped_steps": 0.0, "learning_rate": 0.0}
+        return step, metrics | {"grad_norm": norm}
 
     def _evaluate(self, state: int) -> dict[str, float]:
         self.events.append(f"evaluate {state}")
@@ -74,6 +85,13 @@ class Run:
     ) -> None:
         assert (state, position.next_example) == (step, 8 * step)
         self.events.append(f"save {step} with loss {held_out_loss}")
+        self._saved.append(step)
+
+    def wait(self) -> None:
+        self.events.append("wait")
+
+    def latest_step(self) -> int | None:
+        return max(self._saved, default=None)
 
     def train(self, step: int, metrics: dict[str, float]) -> None:
         self.events.append(f"log {step}")
@@ -136,13 +154,15 @@ def test_a_finished_run_that_is_started_again_does_nothing() -> None:
 def test_a_stop_request_ends_the_step_saves_and_returns() -> None:
     run = Run(num_steps=10, log_every=2, eval_every=5, save_every=5, stop_in_step=3)
     assert run.go() == Progress(3, 3)
-    assert run.events[-5:] == ["step 2", "read 3", "step 3", "log 2", "save 3 with loss None"]
+    assert run.events[-6:] == [
+        "step 2", "read 3", "step 3", "log 2", "log 3", "save 3 with loss None",
+    ]  # fmt: skip
 
 
 def test_a_stop_request_leaves_out_no_evaluation_for_the_resumed_run_would_not_do_it() -> None:
     run = Run(num_steps=10, eval_every=3, save_every=5, stop_in_step=3)
     assert run.go() == Progress(3, 3)
-    assert run.events[-4:] == ["step 3", "evaluate 3", "show 3", "save 3 with loss 0.3"]
+    assert run.events[-5:] == ["step 3", "log 3", "evaluate 3", "show 3", "save 3 with loss 0.3"]
 
 
 def test_a_stop_request_before_the_first_step_saves_nothing() -> None:
@@ -163,6 +183,44 @@ def test_every_window_is_logged_once_to_the_end() -> None:
     run.go()
     # Means of 1..3, 4..6, 7..9 and 10.
     assert run.logged == [(3, 2.0), (6, 5.0), (9, 8.0), (10, 10.0)]
+
+
+def test_a_stop_logs_the_steps_of_its_window_and_the_resumed_run_the_rest() -> None:
+    run = Run(num_steps=10, log_every=4, stop_in_step=6)
+    assert run.go() == Progress(6, 6)
+    run.stop.signal_number = None
+    assert run.go(start=6) == Progress(10, 10)
+    # Means of 1..4, 5..6, 7..8 and 9..10.
+    assert run.logged == [(4, 2.5), (6, 5.5), (8, 7.5), (10, 9.5)]
+
+
+@pytest.mark.parametrize(
+    ("save_every", "found"),
+    [
+        (100, "no checkpoint was saved: start again"),
+        (3, "the newest checkpoint, of step 3, is from before: go on from there"),
+        (5, "the newest checkpoint, of step 5, holds the parameters from before: go on from there"),
+    ],
+)
+def test_a_run_whose_steps_are_all_skipped_gives_up_and_says_since_when(
+    save_every: int, found: str
+) -> None:
+    run = Run(
+        num_steps=50, log_every=2, save_every=save_every, skipped=range(4, 50), max_skipped_steps=3
+    )
+    with pytest.raises(UserError) as error:
+        run.go()
+    assert str(error.value) == (
+        "--training.max-skipped-steps 3: so many steps in a row must not be skipped, found that "
+        f"from step 4 to 6 no gradient was finite; {found} with a lower "
+        "--optimizer.learning-rate or more --optimizer.warmup-steps"
+    )
+    assert run.events[-2:] == ["log 6", "wait"]
+
+
+def test_skipped_steps_with_others_between_them_stop_no_run() -> None:
+    run = Run(num_steps=20, log_every=1, skipped=range(2, 20, 2), max_skipped_steps=2)
+    assert run.go() == Progress(20, 20)
 
 
 def test_every_full_window_is_logged_once_though_the_run_stops_right_after_it() -> None:

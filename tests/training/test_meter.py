@@ -1,5 +1,6 @@
 """Figures of a run by a clock of our own, from metrics that say when they were waited for."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -46,8 +47,10 @@ def workload(*, num_steps: int, log_every: int, peak_flops: float | None = None)
     )  # fmt: skip
 
 
-def metrics(loss: float, *, skipped: float = 0.0, rate: float = 0.0) -> dict[str, float]:
-    return {"loss": loss, "skipped_steps": skipped, "learning_rate": rate}
+def metrics(
+    loss: float, *, norm: float = 1.0, skipped: float = 0.0, rate: float = 0.0
+) -> dict[str, float]:
+    return {"loss": loss, "grad_norm": norm, "skipped_steps": skipped, "learning_rate": rate}
 
 
 def test_the_newest_steps_are_not_waited_for(clock: Clock) -> None:
@@ -56,7 +59,7 @@ def test_the_newest_steps_are_not_waited_for(clock: Clock) -> None:
     seen = []
     for step in range(1, 5):
         loss = OnDevice(step, waited_for)
-        meter.add(step, {"loss": loss, "skipped_steps": 0.0, "learning_rate": 0.0})
+        meter.add(step, metrics(1.0) | {"loss": loss})
         seen.append(list(waited_for))
     assert seen == [[], [], [1], [1, 2]]
     meter.settle()
@@ -76,6 +79,38 @@ def test_a_window_is_a_mean_over_its_steps_and_the_last_value_of_counts(clock: C
     figures = [(record.step, *(record.metrics[name] for name in names)) for record in records]
     assert figures == [(2, 1.5, 1.0, 0.2, 0.5), (4, 6.0, 3.0, 0.4, 1.0)]
     assert meter.records() == []
+
+
+def test_a_step_that_is_no_number_leaves_the_mean_to_the_others(clock: Clock) -> None:
+    meter = Meter(workload(num_steps=6, log_every=3))
+    broken = metrics(math.nan, norm=math.nan)
+    for step, each in enumerate([metrics(1.0), broken, metrics(2.0, norm=2.0), *[broken] * 3]):
+        meter.add(step + 1, each)
+    meter.settle()
+    mixed, lost = (record.metrics for record in meter.records())
+    assert (mixed["loss"], mixed["grad_norm"]) == (1.5, 1.5)
+    assert math.isnan(lost["loss"]) and math.isnan(lost["grad_norm"])
+
+
+def test_steps_skipped_in_a_row_are_counted_over_windows_until_one_is_not(clock: Clock) -> None:
+    meter = Meter(workload(num_steps=8, log_every=2))
+    norms = [1.0, math.nan, math.inf, math.nan, math.nan, 1.0, 1.0, math.nan]
+    for step, norm in enumerate(norms, start=1):
+        meter.add(step, metrics(0.0, norm=norm))
+    meter.settle()
+    assert [record.skipped_in_a_row for record in meter.records()] == [1, 3, 0, 1]
+
+
+def test_a_window_can_be_ended_before_it_is_full_and_only_if_it_holds_a_step(clock: Clock) -> None:
+    meter = Meter(workload(num_steps=9, log_every=3))
+    meter.end_window(0)
+    for step in range(1, 6):
+        meter.add(step, metrics(step))
+    meter.settle()
+    meter.end_window(5)
+    meter.end_window(5)
+    ends = [(record.step, record.metrics["loss"]) for record in meter.records()]
+    assert ends == [(3, 2.0), (5, 4.5)]
 
 
 def test_windows_end_at_multiples_of_log_every_and_with_the_last_step(clock: Clock) -> None:
