@@ -15,7 +15,7 @@ from etils import epath
 from spanbert_jax.corpus.documents import Input, Reading
 from spanbert_jax.errors import UserError
 
-_PACKAGE = "package://"
+PACKAGE = "package://"
 _WILDCARDS = frozenset("*?[")
 
 
@@ -24,7 +24,7 @@ def find_files(pattern: str, *, spec: str) -> tuple[epath.Path, ...]:
 
     package://NAME/FILE is looked for in the folder of the installed package NAME.
     """
-    path = _package_file(pattern) if pattern.startswith(_PACKAGE) else epath.Path(pattern)
+    path = _package_file(pattern) if pattern.startswith(PACKAGE) else epath.Path(pattern)
     path = path.expanduser()
     if path.exists():
         files = [path]
@@ -55,7 +55,7 @@ def _glob(folder: tuple[str, ...], pattern: tuple[str, ...], *, spec: str) -> li
 
 
 def _package_file(pattern: str) -> epath.Path:
-    package, _, file = pattern.removeprefix(_PACKAGE).partition("/")
+    package, _, file = pattern.removeprefix(PACKAGE).partition("/")
     # find_spec does not import the package: gensim alone would take seconds.
     found = importlib.util.find_spec(package) if package.isidentifier() else None
     if found is None or not found.submodule_search_locations:

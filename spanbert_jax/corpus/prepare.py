@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from spanbert_jax.config import PrepareConfig
-from spanbert_jax.corpus.documents import RawDocument, Source
+from spanbert_jax.corpus.documents import RawDocument
 from spanbert_jax.corpus.encoding import (
     EncodedDocuments,
     encode_documents,
@@ -42,7 +42,7 @@ from spanbert_jax.corpus.shards import (
     write_array,
     write_manifest,
 )
-from spanbert_jax.corpus.sources import find_source
+from spanbert_jax.corpus.sources import find_source, inputs_at_hand
 from spanbert_jax.corpus.tokenizer_sample import sample_documents
 from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from spanbert_jax.corpus.tokenizers.loading import TRAINED_KINDS, find_tokenizer_file
@@ -57,15 +57,21 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
     source, the tokenizer or the folder cannot be used, before time is spent where that can be
     known, and leaves nothing half-written.
     """
+    _check_named(config)
     loaded = _loaded_tokenizer(config)
-    sources = _found_sources(config)
-    record = make_record(config, sources, loaded)
     folder = epath.Path(config.out).expanduser()
-    if (before := earlier_record(folder)) is not None:
+    before = earlier_record(folder)
+    if before is not None and (manifest := complete_manifest(folder)) is not None:
+        # What the sources name may be gone, or on another machine: the shards hold its text.
+        inputs = before.inputs | inputs_at_hand(config.source, recorded=before.inputs)
+        check_same(folder, before=before, now=make_record(config, inputs, loaded))
+        progress.say(f"{folder}: found complete, nothing to do")
+        return manifest
+    sources = [find_source(spec) for spec in config.source]
+    inputs = {item.name: item.size for source in sources for item in source.inputs}
+    record = make_record(config, inputs, loaded)
+    if before is not None:
         check_same(folder, before=before, now=record)
-        if (manifest := complete_manifest(folder)) is not None:
-            progress.say(f"{folder}: found complete, nothing to do")
-            return manifest
     job = Job(config, folder, sources, record, progress)
     with nothing_half_written(folder, resumed=before is not None):
         job.held_out_limit = _choose_held_out(job)
@@ -87,12 +93,11 @@ def _loaded_tokenizer(config: PrepareConfig) -> Tokenizer | None:
     return None if file is None else load_tokenizer(file, lowercase=config.lowercase)
 
 
-def _found_sources(config: PrepareConfig) -> list[Source]:
+def _check_named(config: PrepareConfig) -> None:
     if not config.source:
         raise UserError("--source: must name where text comes from; use for instance text:*.txt")
     if not config.out:
         raise UserError("--out: must name the folder for the shards; use for instance --out shards")
-    return [find_source(spec) for spec in config.source]
 
 
 def _choose_held_out(job: Job) -> int:

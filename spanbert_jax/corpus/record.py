@@ -2,13 +2,13 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from etils import epath
 
 from spanbert_jax.config import PrepareConfig
-from spanbert_jax.corpus.documents import Source
 from spanbert_jax.corpus.files import write_file
 from spanbert_jax.corpus.tokenizers import Tokenizer
 from spanbert_jax.errors import UserError
@@ -17,6 +17,7 @@ RECORD_FILE = "prepare.json"
 # Fields that do not change the shards, or stand in the record under names of their own.
 _OTHER_FIELDS = ("source", "out", "num_workers")
 _TRAINING_FIELDS = ("vocab_size", "sentencepiece_type", "lowercase", "tokenizer_sample_mb")
+_DEFAULTS = dataclasses.asdict(PrepareConfig())
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,17 @@ class Record:
         write_file(folder / RECORD_FILE, text.encode())
 
 
-def make_record(config: PrepareConfig, sources: list[Source], loaded: Tokenizer | None) -> Record:
+def make_record(
+    config: PrepareConfig, inputs: Mapping[str, int], loaded: Tokenizer | None
+) -> Record:
     """Everything that the shards depend on. A loaded tokenizer counts by content, not by path."""
     options = dataclasses.asdict(config)
     dropped: tuple[str, ...] = _OTHER_FIELDS
     if loaded is not None:
         dropped += _TRAINING_FIELDS
         options["tokenizer"] = f"{loaded.kind} {loaded.fingerprint[:16]}"
-    inputs = {item.name: item.size for source in sources for item in source.inputs}
     kept = {name: value for name, value in options.items() if name not in dropped}
-    return Record(list(config.source), inputs, kept)
+    return Record(list(config.source), dict(inputs), kept)
 
 
 def read_record(folder: epath.Path) -> Record | None:
@@ -65,8 +67,11 @@ def check_same(folder: epath.Path, *, before: Record, now: Record) -> None:
             f"--out {folder}: holds shards of --source {' '.join(before.sources)}, "
             f"not {' '.join(now.sources)}; {remedy}"
         )
-    for name in sorted(before.options | now.options):
-        old, new = before.options.get(name), now.options.get(name)
+    # An option that is younger than the folder had its default when the folder was made.
+    options = _DEFAULTS | before.options
+    # Those that matter now come first: --tokenizer explains why others are gone.
+    for name in (*sorted(now.options), *sorted(before.options.keys() - now.options.keys())):
+        old, new = options.get(name), now.options.get(name)
         if old != new:
             flag = f"--{name.replace('_', '-')}"
             raise UserError(

@@ -5,15 +5,15 @@ In: text files, JSON lines, Wikipedia dumps, TensorFlow Datasets. Out: documents
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from spanbert_jax.corpus.documents import Document, Reading, Source, clean_document
 from spanbert_jax.corpus.json_lines import JsonLinesSource
-from spanbert_jax.corpus.paths import find_files
+from spanbert_jax.corpus.paths import PACKAGE, find_files
 from spanbert_jax.corpus.plain_text import TextSource
 from spanbert_jax.corpus.tfds import TfdsSource
 from spanbert_jax.corpus.wikipedia import WikipediaSource
-from spanbert_jax.errors import UserError
+from spanbert_jax.errors import UserError, storage_error
 
 
 def _text(spec: str, place: str) -> Source:
@@ -61,6 +61,30 @@ def find_source(spec: str) -> Source:
             f"--source {spec}: must be KIND:PLACE with one of the kinds {', '.join(KINDS)}; {hint}"
         )
     return KINDS[kind](spec, place)
+
+
+def inputs_at_hand(specs: Iterable[str], *, recorded: Mapping[str, int]) -> dict[str, int]:
+    """Files, with sizes in bytes, that the sources name here and now; those not there are silent.
+
+    Nothing is downloaded, so a dataset of tfds is not looked at. Of an installed package only the
+    files in `recorded` count: it lies elsewhere on another machine.
+    """
+    found: dict[str, int] = {}
+    for spec in specs:
+        if spec.startswith("tfds:"):
+            continue
+        try:
+            inputs = find_source(spec).inputs
+        except Exception as error:
+            if not isinstance(error, UserError | OSError) and storage_error(error) is None:
+                raise
+            continue
+        found |= {
+            name: size
+            for name, size in inputs
+            if name in recorded or not spec.partition(":")[2].startswith(PACKAGE)
+        }
+    return found
 
 
 def open_source(spec: str) -> Iterator[Document]:

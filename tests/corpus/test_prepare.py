@@ -1,8 +1,10 @@
 """From text to shards: nothing lost, the same bytes always, stopped and resumed, errors named."""
 
 import dataclasses
+import importlib
 import json
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -243,6 +245,83 @@ def test_changed_source_files_in_the_same_folder_are_an_error(config, text):
     (text / "c.txt").write_text("One more document.")
     with pytest.raises(UserError, match=r"c.txt has changed .*\(then absent, now 18 bytes\)"):
         run(config)
+
+
+@pytest.mark.parametrize("what", ["moved", "not installed", "offline"])
+def test_complete_shards_do_not_need_their_text(config, text, tmp_path, monkeypatch, what):
+    if what == "not installed":
+        package = tmp_path / "site" / "texts_of_mine"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        (text / "a.txt").rename(package / "a.txt")
+        monkeypatch.syspath_prepend(package.parent)
+        config = dataclasses.replace(config, source=("text:package://texts_of_mine/a.txt",))
+    manifest = run(config)
+    if what == "offline":
+        spec = "tfds:imdb_reviews"
+        for file in ("prepare.json", MANIFEST_FILE):
+            path = tmp_path / "shards" / file
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"sources": [spec]}))
+        config, manifest = dataclasses.replace(config, source=(spec,)), read_manifest(config.out)
+    for folder in (text, tmp_path / "site"):
+        shutil.rmtree(folder, ignore_errors=True)
+    importlib.invalidate_caches()
+    recorder = Recorder()
+    assert prepare(config, progress=recorder) == manifest
+    assert recorder.said == [f"{tmp_path}/shards: found complete, nothing to do"]
+    with pytest.raises(UserError, match="was made with --vocab-size 150, not 160"):
+        run(config, vocab_size=160)
+
+
+def test_complete_shards_of_an_installed_package_do_not_mind_where_it_lies(
+    config, text, tmp_path, monkeypatch
+):
+    for place in ("here", "there"):
+        package = tmp_path / place / f"texts_{place}"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        (package / "a.txt").write_bytes((text / "a.txt").read_bytes())
+        monkeypatch.syspath_prepend(package.parent)
+    manifest = run(config, source=("text:package://texts_here/a.txt",))
+    (tmp_path / "there" / "texts_there").rename(tmp_path / "there" / "texts_here")
+    shutil.rmtree(tmp_path / "here")
+    importlib.invalidate_caches()
+    assert run(config, source=("text:package://texts_here/a.txt",)) == manifest
+
+
+def test_a_folder_with_a_shard_missing_needs_its_text(config, text, tmp_path):
+    run(config)
+    (tmp_path / "shards" / "train-00001.tokens.npy").unlink()
+    shutil.rmtree(text)
+    with pytest.raises(UserError, match="must name a file, or a glob that matches some"):
+        run(config)
+
+
+def test_a_source_file_that_has_grown_is_an_error(config, text):
+    run(config)
+    with (text / "b.txt").open("a") as file:
+        file.write(" More.")
+    with pytest.raises(UserError, match=r"b.txt has changed .*\(then [\d,]+ bytes, now [\d,]+"):
+        run(config)
+
+
+def test_an_option_that_is_newer_than_the_shards_had_its_default(config, tmp_path):
+    manifest = run(config)
+    for file in ("prepare.json", MANIFEST_FILE):
+        path = tmp_path / "shards" / file
+        content = json.loads(path.read_text())
+        del content["options"]["language"]
+        path.write_text(json.dumps(content))
+    assert run(config).splits == manifest.splits
+    with pytest.raises(UserError, match="was made with --language en, not de"):
+        run(config, language="de")
+
+
+def test_a_loaded_tokenizer_in_a_folder_of_a_trained_one_is_named(config, tmp_path):
+    run(config)
+    tokenizer = str(tmp_path / "shards" / "tokenizer.model")
+    with pytest.raises(UserError, match="was made with --tokenizer sentencepiece, not"):
+        run(config, tokenizer=tokenizer)
 
 
 def test_a_tokenizer_is_loaded_from_a_path_and_copied_beside_the_shards(config, tmp_path):
