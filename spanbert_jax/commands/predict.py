@@ -20,8 +20,10 @@ from spanbert_jax.training.run_folder import TOKENIZER_FOLDER
 def run(config: FillConfig) -> None:
     """Fill in the masked spans of the texts and print the candidates."""
     texts = config.texts or _lines_of_standard_input()
-    pretrained = load_run(config.checkpoint)
-    tokenizer = load_tokenizer(epath.Path(config.checkpoint) / TOKENIZER_FOLDER)
+    folder = epath.Path(config.checkpoint).expanduser()
+    pretrained = load_run(folder, step=config.step)
+    tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
+    pretrained.check_tokenizer(tokenizer.fingerprint)
     filled = fill_with_model(
         texts,
         config=pretrained.config,

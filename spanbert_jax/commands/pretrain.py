@@ -81,7 +81,7 @@ def _check_resumable(config: PretrainConfig, manifest: Manifest) -> None:
 
 
 def _check_tokenizer(config: PretrainConfig, manifest: Manifest) -> None:
-    folder = epath.Path(config.workdir) / run_folder.TOKENIZER_FOLDER
+    folder = _tokenizer_folder(config)
     old, new = load_tokenizer(folder).fingerprint, manifest.tokenizer.fingerprint
     if old != new:
         raise UserError(
@@ -150,7 +150,8 @@ def _train(
     from spanbert_jax.training.pretraining import workload
     from spanbert_jax.training.watching import RunWatcher
 
-    with Checkpoints(config.workdir, config.checkpoint) as checkpoints:
+    fingerprint = load_tokenizer(_tokenizer_folder(config)).fingerprint
+    with Checkpoints(config.workdir, config, tokenizer_fingerprint=fingerprint) as checkpoints:
         step = checkpoints.latest_step()
         if step is None:
             console.message("starting from random parameters; the first step compiles")
@@ -222,6 +223,10 @@ def _drive(
     )
 
 
+def _tokenizer_folder(config: PretrainConfig) -> epath.Path:
+    return epath.Path(config.workdir) / run_folder.TOKENIZER_FOLDER
+
+
 def _check_fill(config: PretrainConfig, tokenizer: Tokenizer) -> None:
     """Raise `UserError` now for a text that could not be filled in at the end."""
     from spanbert_jax.tasks.fill import masked_row
@@ -269,7 +274,7 @@ def _results(config: PretrainConfig, progress: "Progress") -> str:
 
     filled = ""
     if config.fill:
-        tokenizer = load_tokenizer(epath.Path(config.workdir) / run_folder.TOKENIZER_FOLDER)
+        tokenizer = load_tokenizer(_tokenizer_folder(config))
         filled = fill_report(
             config.fill, config=config, params=progress.state.params, tokenizer=tokenizer
         )

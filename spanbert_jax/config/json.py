@@ -25,17 +25,19 @@ def flag_of(path: str) -> str:
 
 def to_json(config: PretrainConfig) -> str:
     """Write every field, resolved; `from_json` reads back an equal config."""
-    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+    return json.dumps(to_tree(config), indent=2) + "\n"
+
+
+def to_tree(config: PretrainConfig) -> dict[str, Any]:
+    """Every field, resolved, in nested dicts; `from_tree` reads back an equal config."""
+    return dataclasses.asdict(config)
 
 
 def from_json(text: str) -> PretrainConfig:
-    """Read what `to_json` wrote.
-
-    A field that the text does not name, because an older version wrote it, takes its default.
+    """Read what `to_json` wrote, by the rules of `from_tree`.
 
     Raises:
-        UserError: no JSON, a field this version does not know, or a value of another type.
-        ConfigError: a value out of range.
+        UserError: no JSON.
     """
     try:
         tree = json.loads(text)
@@ -43,6 +45,18 @@ def from_json(text: str) -> PretrainConfig:
         raise UserError(
             f"config.json is no JSON ({error}); restore it, or start a run in another --workdir"
         ) from error
+    return from_tree(tree)
+
+
+def from_tree(tree: Any) -> PretrainConfig:
+    """Read what `to_tree` made, also where tuples have become lists on the way through JSON.
+
+    A field that is not named, because an older version wrote it, takes its default.
+
+    Raises:
+        UserError: a field this version does not know, or a value of another type.
+        ConfigError: a value out of range.
+    """
     return _read(tree, PretrainConfig, "")
 
 

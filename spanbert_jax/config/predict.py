@@ -11,6 +11,8 @@ class FillConfig:
 
     checkpoint: str = ""
     """Folder of a run (its --workdir; local or gs://)."""
+    step: int | None = None
+    """Step of the checkpoint to ask, such as the best one; none takes the newest."""
     texts: tuple[str, ...] = ()
     """Sentences with [MASK] tokens; none reads one a line from standard input."""
     top: int = 5

@@ -1,6 +1,8 @@
 """Checkpoints of a run, by Orbax: written in the background, the newest and the best kept.
 
 In: a train state and the position in the data. Out: a folder of steps, restored onto any mesh.
+Each holds the config it was made with and the fingerprint of its tokenizer: it tells by itself what
+it is, whatever later starts of the run changed.
 """
 
 import contextlib
@@ -12,9 +14,10 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
-from spanbert_jax.config import CheckpointConfig, PretrainConfig
+from spanbert_jax.config import PretrainConfig
+from spanbert_jax.config.json import from_tree, to_tree
 from spanbert_jax.errors import UserError
-from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER, CONFIG_FILE, read_config
+from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER, TOKENIZER_FOLDER
 
 
 class DataPosition(NamedTuple):
@@ -26,19 +29,26 @@ class DataPosition(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run; a context manager that waits for the last one to be written."""
 
-    def __init__(self, run_dir: epath.PathLike, config: CheckpointConfig) -> None:
-        policies = [checkpoint_managers.LatestN(config.keep_latest)]
-        if config.keep_best:
+    def __init__(
+        self, run_dir: epath.PathLike, config: PretrainConfig, *, tokenizer_fingerprint: str
+    ) -> None:
+        keep = config.checkpoint
+        policies = [checkpoint_managers.LatestN(keep.keep_latest)]
+        if keep.keep_best:
             policies.append(
                 checkpoint_managers.BestN(
                     # Orbax keeps the end of the order: descending, so that the lowest is last.
                     get_metric_fn=_rank,
                     reverse=True,
-                    n=config.keep_best,
+                    n=keep.keep_best,
                     keep_checkpoints_without_metrics=False,
                 )
             )
         self._run_dir = run_dir
+        self._origin = {
+            "config": to_tree(config),
+            "tokenizer_fingerprint": tokenizer_fingerprint,
+        }
         self._manager = ocp.CheckpointManager(
             _folder(run_dir),
             options=ocp.CheckpointManagerOptions(
@@ -61,6 +71,7 @@ class Checkpoints:
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(state),
                 data=ocp.args.JsonSave(position._asdict()),
+                origin=ocp.args.JsonSave(self._origin),
             ),
             metrics={"held_out_loss": held_out_loss},
             force=True,
@@ -112,19 +123,63 @@ def _rank(metrics: dict[str, float | None]) -> float:
     return math.inf if loss is None or math.isnan(loss) else loss
 
 
-def restore_params(run_dir: epath.PathLike) -> tuple[Any, int]:
-    """Read the newest parameters alone, as arrays on the default device, and their step.
+class LoadedRun(NamedTuple):
+    """A pretrained model as a run left it."""
+
+    config: PretrainConfig
+    """That the checkpoint was made with."""
+    params: Any
+    step: int
+    tokenizer_fingerprint: str
+
+    def check_tokenizer(self, fingerprint: str) -> None:
+        """Raise `UserError` where the run's folder holds another tokenizer than it began with."""
+        if fingerprint != self.tokenizer_fingerprint:
+            raise UserError(
+                f"{TOKENIZER_FOLDER}/ of the run must hold the tokenizer that its checkpoint of "
+                f"step {self.step} was made with (fingerprint {self.tokenizer_fingerprint[:12]}), "
+                f"found another one ({fingerprint[:12]}); copy that one back, such as from the "
+                "shards of the run"
+            )
+
+
+def load_run(run_dir: epath.PathLike, *, step: int | None = None) -> LoadedRun:
+    """Read config and parameters of a run's checkpoint, by default its newest.
+
+    The parameters are arrays on the default device. The tokenizer lies in `tokenizer/` of the run;
+    whoever loads it hands its fingerprint to `check_tokenizer`.
 
     Raises:
-        UserError: the folder holds no complete checkpoint.
+        UserError: `run_dir` is no run that has saved a checkpoint, or not at `step`.
     """
-    newest = newest_step(run_dir)
-    if newest is None:
+    step = _kept_step(run_dir, step)
+    path = _folder(run_dir) / str(step)
+    with contextlib.closing(ocp.JsonCheckpointHandler()) as handler:
+        origin = handler.restore(path / "origin")
+    config, fingerprint = from_tree(origin["config"]), origin["tokenizer_fingerprint"]
+    return LoadedRun(config, _restore_params(path / "state"), step, fingerprint)
+
+
+def _kept_step(run_dir: epath.PathLike, step: int | None) -> int:
+    kept = saved_steps(run_dir)
+    if not kept:
         raise UserError(
             f"{run_dir}: a run must hold a complete checkpoint in {CHECKPOINT_FOLDER}/, found "
             "none; name the --workdir of a run that has saved one"
         )
-    path = _folder(run_dir) / str(newest) / "state"
+    if step is None:
+        return kept[-1]
+    if step not in kept:
+        listed = ", ".join(map(str, kept))
+        raise UserError(
+            f"--step {step}: must be a checkpoint that {run_dir} keeps, found those of {listed}; "
+            "use one of them, or leave it out for the newest"
+        )
+    return step
+
+
+def _restore_params(path: epath.Path) -> Any:
+    """Read the parameters alone out of a saved train state, onto the default device."""
     # The handler itself: a Checkpointer warns that one item of a checkpoint has no metadata file.
     with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
         saved = handler.metadata(path).tree["params"]
@@ -137,27 +192,4 @@ def restore_params(run_dir: epath.PathLike) -> tuple[Any, int]:
                 {"params": params}, restore_args={"params": arguments}, partial_restore=True
             ),
         )
-    return restored["params"], newest
-
-
-class LoadedRun(NamedTuple):
-    """A pretrained model as a run left it."""
-
-    config: PretrainConfig
-    params: Any
-    step: int
-
-
-def load_run(run_dir: epath.PathLike) -> LoadedRun:
-    """Read config and newest parameters of a run; its tokenizer lies in `tokenizer/`.
-
-    Raises:
-        UserError: `run_dir` is no run, or has saved no checkpoint yet.
-    """
-    config = read_config(run_dir)
-    if config is None:
-        raise UserError(
-            f"{run_dir}: a run must hold {CONFIG_FILE}, found none; name the --workdir of a run"
-        )
-    params, step = restore_params(run_dir)
-    return LoadedRun(config, params, step)
+    return restored["params"]

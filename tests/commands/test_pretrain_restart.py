@@ -9,7 +9,7 @@ import pytest
 
 from spanbert_jax.__main__ import main
 from spanbert_jax.commands import pretrain
-from spanbert_jax.config import CheckpointConfig
+from spanbert_jax.config import PretrainConfig
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
 from spanbert_jax.training.loop import Progress
 
@@ -55,7 +55,7 @@ def test_a_run_that_saved_nothing_may_begin_anew_with_another_model_and_tokenize
 
 
 def save_checkpoint(run: str) -> None:
-    with Checkpoints(run, CheckpointConfig()) as checkpoints:
+    with Checkpoints(run, PretrainConfig(), tokenizer_fingerprint="abc") as checkpoints:
         state = {"params": jnp.zeros(1)}
         checkpoints.save(5, state, position=DataPosition(40), held_out_loss=None)
 

@@ -10,6 +10,7 @@ from spanbert_jax.commands import predict
 from spanbert_jax.config.predict import FillConfig
 from spanbert_jax.errors import UserError
 from spanbert_jax.tasks.fill import Candidate, FilledSpan, FilledText, Opinions
+from spanbert_jax.training.checkpoint import LoadedRun
 
 
 @pytest.fixture
@@ -23,9 +24,14 @@ def asked(monkeypatch):
         span = FilledSpan(1, "a", ".", "no say", opinions, [opinions])
         return [FilledText(text, "a Ä .", [span]) for text in texts]
 
-    run = SimpleNamespace(config="config", params="params", step=7)
-    monkeypatch.setattr(predict, "load_run", lambda folder: run)
-    monkeypatch.setattr(predict, "load_tokenizer", lambda folder: f"from {folder}")
+    def load_run(folder, *, step: int | None) -> LoadedRun:
+        return LoadedRun(f"config of {step}", f"params of {folder}", 7, "abc")
+
+    def load_tokenizer(folder) -> SimpleNamespace:
+        return SimpleNamespace(fingerprint="abc" if "runs/a/" in str(folder) else "xyz")
+
+    monkeypatch.setattr(predict, "load_run", load_run)
+    monkeypatch.setattr(predict, "load_tokenizer", load_tokenizer)
     monkeypatch.setattr(predict, "fill_with_model", fill_with_model)
     return calls
 
@@ -33,10 +39,27 @@ def asked(monkeypatch):
 def test_texts_of_the_command_line_are_filled_by_the_run_and_its_tokenizer(asked, capsys):
     predict.run(FillConfig(checkpoint="runs/a", texts=("a [MASK] .",), top=3))
     assert asked == [
-        {"texts": ("a [MASK] .",), "config": "config", "params": "params",
-         "tokenizer": "from runs/a/tokenizer", "top": 3}
+        {"texts": ("a [MASK] .",), "config": "config of None", "params": "params of runs/a",
+         "tokenizer": SimpleNamespace(fingerprint="abc"), "top": 3}
     ]  # fmt: skip
     assert "-> a Ä ." in capsys.readouterr().out
+
+
+def test_another_checkpoint_than_the_newest_can_be_asked(asked):
+    predict.run(FillConfig(checkpoint="runs/a", texts=("a [MASK] .",), step=3))
+    assert asked[0]["config"] == "config of 3"
+
+
+def test_a_run_whose_tokenizer_was_replaced_is_refused(asked):
+    with pytest.raises(UserError, match="must hold the tokenizer that its checkpoint of step 7"):
+        predict.run(FillConfig(checkpoint="runs/b", texts=("a [MASK] .",)))
+    assert asked == []
+
+
+def test_a_home_folder_can_be_written_as_a_tilde(asked, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    predict.run(FillConfig(checkpoint="~/runs/a", texts=("a [MASK] .",)))
+    assert asked[0]["params"] == "params of /home/somebody/runs/a"
 
 
 def test_without_texts_each_line_of_standard_input_is_one(asked, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """A checkpoint is the run itself: every bit of it, on any mesh, and the right ones kept."""
 
+import dataclasses
 import logging
 import math
 from pathlib import Path
@@ -9,14 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from etils import epath
 
-from spanbert_jax.config import CheckpointConfig, MeshConfig, PretrainConfig
+from spanbert_jax.config import CheckpointConfig, MeshConfig, OptimizerConfig, PretrainConfig
 from spanbert_jax.errors import UserError
-from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, load_run, restore_params
+from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, load_run
 from spanbert_jax.training.mesh import make_mesh
 from spanbert_jax.training.pretraining import build
-from spanbert_jax.training.run_folder import claim
 from spanbert_jax.training.train_step import TrainState
 
 
@@ -42,18 +41,20 @@ def state(config: PretrainConfig) -> TrainState:
     return random_state(abstract_state(config, MeshConfig(4, 2, 1)))
 
 
+def other_rate(config: PretrainConfig) -> PretrainConfig:
+    return dataclasses.replace(config, optimizer=OptimizerConfig(learning_rate=0.3, warmup_steps=2))
+
+
 @pytest.fixture(scope="module")
 def run_dir(
     state: TrainState, config: PretrainConfig, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A run that was saved at steps 9 and 10, the newer one with `state`."""
+    """A run that was saved at step 9 and, of another config and with `state`, at step 10."""
     folder = tmp_path_factory.mktemp("run")
-    tokenizer = folder / "made.model"
-    tokenizer.write_bytes(b"pieces")
-    claim(folder, config, tokenizer_file=epath.Path(tokenizer))
-    with Checkpoints(folder, config.checkpoint) as checkpoints:
+    with Checkpoints(folder, other_rate(config), tokenizer_fingerprint="abc") as checkpoints:
         older = jax.tree.map(jnp.zeros_like, state)
         checkpoints.save(9, older, position=DataPosition(72), held_out_loss=1.0)
+    with Checkpoints(folder, config, tokenizer_fingerprint="abc") as checkpoints:
         checkpoints.save(10, state, position=DataPosition(80), held_out_loss=None)
     return folder
 
@@ -69,7 +70,7 @@ def test_a_state_comes_back_bit_for_bit_on_another_mesh(
     run_dir: Path, state: TrainState, config: PretrainConfig
 ) -> None:
     other = abstract_state(config, MeshConfig(1, 4, 2))
-    with Checkpoints(run_dir, config.checkpoint) as checkpoints:
+    with Checkpoints(run_dir, config, tokenizer_fingerprint="abc") as checkpoints:
         assert checkpoints.latest_step() == 10
         restored, position = checkpoints.restore(10, other)
         older, older_position = checkpoints.restore(9, other)
@@ -87,8 +88,7 @@ def test_parameters_are_read_alone_bit_for_bit_onto_one_device_and_without_a_war
     run_dir: Path, state: TrainState, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        params, step = restore_params(run_dir)
-    assert step == 10
+        params = load_run(run_dir).params
     assert_same_bits(params, state.params)
     devices = {device for leaf in jax.tree.leaves(params) for device in leaf.devices()}
     assert devices == {jax.devices()[0]}
@@ -103,16 +103,32 @@ def test_a_run_is_loaded_with_its_config_and_newest_parameters(
     assert_same_bits(run.params, state.params)
 
 
-def test_a_folder_without_config_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a run must hold config.json, found none; name"):
-        load_run(tmp_path)
-
-
-@pytest.mark.parametrize("unfinished", [None, "12.orbax-checkpoint-tmp"])
-def test_a_run_that_has_saved_nothing_yet_is_an_error(
-    run_dir: Path, tmp_path: Path, unfinished: str | None
+def test_an_older_checkpoint_is_loaded_with_the_config_it_was_made_with(
+    run_dir: Path, config: PretrainConfig
 ) -> None:
-    (tmp_path / "config.json").write_bytes((run_dir / "config.json").read_bytes())
+    run = load_run(run_dir, step=9)
+    assert (run.config, run.step) == (other_rate(config), 9)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(run.params))
+
+
+def test_a_step_that_is_not_kept_is_an_error_that_lists_those_that_are(run_dir: Path) -> None:
+    with pytest.raises(UserError) as error:
+        load_run(run_dir, step=8)
+    assert str(error.value) == (
+        f"--step 8: must be a checkpoint that {run_dir} keeps, found those of 9, 10; use one of "
+        "them, or leave it out for the newest"
+    )
+
+
+def test_a_checkpoint_knows_its_tokenizer(run_dir: Path) -> None:
+    run = load_run(run_dir)
+    run.check_tokenizer("abc")
+    with pytest.raises(UserError, match=r"step 10 was made with .*abc\), found another one \(xyz"):
+        run.check_tokenizer("xyz")
+
+
+@pytest.mark.parametrize("unfinished", ["", "12.orbax-checkpoint-tmp"])
+def test_a_run_that_has_saved_nothing_yet_is_an_error(tmp_path: Path, unfinished: str) -> None:
     if unfinished:
         (tmp_path / "checkpoints" / unfinished / "state").mkdir(parents=True)
     with pytest.raises(UserError, match="must hold a complete checkpoint in checkpoints/, found"):
@@ -125,7 +141,7 @@ def test_what_is_saved_is_the_state_of_that_moment_though_its_memory_is_used_aga
     step = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + 1, state), donate_argnums=0)
     state = step({"params": jnp.zeros((512, 512))})
     abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
-    with Checkpoints(tmp_path, CheckpointConfig()) as checkpoints:
+    with Checkpoints(tmp_path, PretrainConfig(), tokenizer_fingerprint="abc") as checkpoints:
         checkpoints.save(1, state, position=DataPosition(0), held_out_loss=None)
         for _ in range(5):
             state = step(state)
@@ -137,7 +153,8 @@ def test_what_is_saved_is_the_state_of_that_moment_though_its_memory_is_used_aga
 
 def save_steps(folder: Path, config: CheckpointConfig, losses: dict[int, float | None]) -> set[int]:
     """Save a tiny state at each step; return the steps that are left."""
-    with Checkpoints(folder, config) as checkpoints:
+    pretrain = PretrainConfig(checkpoint=config)
+    with Checkpoints(folder, pretrain, tokenizer_fingerprint="abc") as checkpoints:
         for step, loss in losses.items():
             state = {"params": jnp.float32(step)}
             checkpoints.save(step, state, position=DataPosition(step), held_out_loss=loss)
