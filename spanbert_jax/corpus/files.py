@@ -11,6 +11,11 @@ def temporary_suffix() -> str:
     return f".spanbert-{os.getpid()}.tmp"
 
 
+def as_path(path: epath.PathLike) -> epath.Path:
+    """A path as the user gave it; ~ is the home folder, since `--flag=~/x` leaves it to us."""
+    return epath.Path(path).expanduser()
+
+
 def write_file(path: epath.Path, content: bytes | memoryview) -> str:
     """Write under a temporary name, then rename. Returns the sha256 of the content."""
     temporary = path.parent / (path.name + temporary_suffix())

@@ -13,6 +13,7 @@ from typing import IO
 from etils import epath
 
 from spanbert_jax.corpus.documents import Input, Reading
+from spanbert_jax.corpus.files import as_path
 from spanbert_jax.errors import UserError
 
 PACKAGE = "package://"
@@ -24,8 +25,7 @@ def find_files(pattern: str, *, spec: str) -> tuple[epath.Path, ...]:
 
     package://NAME/FILE is looked for in the folder of the installed package NAME.
     """
-    path = _package_file(pattern) if pattern.startswith(PACKAGE) else epath.Path(pattern)
-    path = path.expanduser()
+    path = _package_file(pattern) if pattern.startswith(PACKAGE) else as_path(pattern)
     if path.exists():
         files = [path]
     else:

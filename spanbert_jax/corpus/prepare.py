@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import numpy as np
-from etils import epath
 
 from spanbert_jax.config import PrepareConfig
 from spanbert_jax.corpus.documents import RawDocument
@@ -20,7 +19,7 @@ from spanbert_jax.corpus.encoding import (
     sentences_of,
     start_encoder,
 )
-from spanbert_jax.corpus.files import sha256_of
+from spanbert_jax.corpus.files import as_path, sha256_of
 from spanbert_jax.corpus.held_out import held_out_limit
 from spanbert_jax.corpus.job import Job, ReadDocument, units_of
 from spanbert_jax.corpus.output_folder import (
@@ -59,7 +58,7 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
     """
     _check_named(config)
     loaded = _loaded_tokenizer(config)
-    folder = epath.Path(config.out).expanduser()
+    folder = as_path(config.out)
     before = earlier_record(folder)
     if before is not None and (manifest := complete_manifest(folder)) is not None:
         # What the sources name may be gone, or on another machine: the shards hold its text.

@@ -16,7 +16,7 @@ import numpy as np
 from etils import epath
 from jaxtyping import Int64, Integer
 
-from spanbert_jax.corpus.files import sha256_of, write_file
+from spanbert_jax.corpus.files import as_path, sha256_of, write_file
 from spanbert_jax.errors import UserError
 
 FORMAT_VERSION = 1
@@ -132,7 +132,7 @@ def write_manifest(folder: epath.PathLike, manifest: Manifest) -> None:
 
 def read_manifest(folder: epath.PathLike) -> Manifest:
     """Read manifest.json; `UserError` where it is missing, damaged or of another format version."""
-    path = epath.Path(folder) / MANIFEST_FILE
+    path = as_path(folder) / MANIFEST_FILE
     remedy = "run `spanbert prepare` into a new folder"
     if not path.exists():
         raise UserError(
@@ -181,7 +181,7 @@ def load_shard(folder: epath.PathLike, info: ShardInfo) -> Shard:
     expected = (info.num_tokens, info.num_sentences, info.num_documents)
     arrays = []
     for name, length in zip(ARRAYS, expected, strict=True):
-        path = epath.Path(folder) / info.file(name)
+        path = as_path(folder) / info.file(name)
         array = _load_array(path)
         if array.shape != (length,):
             raise _broken(path, f"holds {array.shape} values instead of {length}")
@@ -209,7 +209,7 @@ def _broken(path: epath.Path, what: str) -> UserError:
 
 def verify_shards(folder: epath.PathLike, manifest: Manifest) -> None:
     """Compare every file with its checksum; `UserError` names the one missing or altered."""
-    for path, expected in _checksums(epath.Path(folder), manifest):
+    for path, expected in _checksums(as_path(folder), manifest):
         if not path.exists():
             raise _broken(path, "is missing")
         if sha256_of(path) != expected:
@@ -239,7 +239,7 @@ def count_unigrams(
 
 def read_unigram_counts(folder: epath.PathLike, manifest: Manifest) -> Int64[np.ndarray, " vocab"]:
     """How often each id occurs in the train split."""
-    path = epath.Path(folder) / UNIGRAM_FILE
+    path = as_path(folder) / UNIGRAM_FILE
     counts = np.array(_load_array(path))
     if counts.shape != (manifest.tokenizer.vocab_size,):
         raise _broken(path, f"holds {counts.shape} counts, not {manifest.tokenizer.vocab_size}")

@@ -117,6 +117,19 @@ def test_the_manifest_describes_the_folder(config, tmp_path):
     np.testing.assert_array_equal(unigram, np.bincount(tokens, minlength=150))
 
 
+def test_every_path_may_begin_with_the_home_folder(config, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    manifest = run(config, source=("text:~/text/*.txt",), out="~/shards")
+    assert read_manifest("~/shards") == manifest
+    verify_shards("~/shards", manifest)
+    info = manifest.splits["train"][0]
+    assert len(load_shard("~/shards", info).tokens) == info.num_tokens
+    assert read_unigram_counts("~/shards", manifest).sum() > 0
+    assert load_tokenizer("~/shards").fingerprint == manifest.tokenizer.fingerprint
+    again = run(config, out="~/again", tokenizer="~/shards/tokenizer.model")
+    assert again.splits == manifest.splits
+
+
 def test_no_special_token_gets_into_a_shard(config, text, tmp_path):
     (text / "c.txt").write_text("A [MASK] and a [CLS] of the [SEP].\n" * 3)
     manifest = run(config)

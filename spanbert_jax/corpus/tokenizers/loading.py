@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from etils import epath
 
 from spanbert_jax.config import PrepareConfig
+from spanbert_jax.corpus.files import as_path
 from spanbert_jax.corpus.tokenizers.interface import Tokenizer
 from spanbert_jax.corpus.tokenizers.sentence_piece import (
     SENTENCEPIECE_FILE,
@@ -26,7 +27,7 @@ _ACCEPTED = "*.model (SentencePiece), vocab.txt or tokenizer.json (WordPiece)"
 
 def find_tokenizer_file(path: epath.PathLike) -> epath.Path:
     """The tokenizer's file: `path` itself, or the one that the folder `path` holds."""
-    found = epath.Path(path)
+    found = as_path(path)
     if not found.exists():
         raise UserError(
             f"--tokenizer {path}: no such file; use {' or '.join(TRAINED_KINDS)} to train one, "
