@@ -116,6 +116,7 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
         )
         for split in SPLITS
     }
+    changes = "" if taken is None else run_folder.describe_changes(config.workdir, config)
     if taken != config.training.num_steps:
         run_folder.claim(config.workdir, config, tokenizer_file=tokenizer_file)
     with (
@@ -126,6 +127,8 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
         with jax.set_mesh(mesh):
             pretraining = build(config, mesh)
             console.message(_opening(config, pretraining, shards["train"]))
+            if changes:
+                console.message(changes)
             progress = _train(config, pretraining, shards, console=console, stop=stop)
             if progress.step < config.training.num_steps:
                 console.message(_farewell(config, progress.step))

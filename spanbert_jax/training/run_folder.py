@@ -8,12 +8,14 @@ import os
 from etils import epath
 
 from spanbert_jax.config import PretrainConfig
-from spanbert_jax.config.json import changed_fields, from_json, to_json
+from spanbert_jax.config.json import ChangedField, changed_fields, from_json, to_json
 from spanbert_jax.errors import UserError
 
 CONFIG_FILE = "config.json"
 CHECKPOINT_FOLDER = "checkpoints"
 TOKENIZER_FOLDER = "tokenizer"
+# Sections of a config that a run may change on its way, and should say so.
+MAY_CHANGE = ("data", "objective", "optimizer", "training", "checkpoint", "mesh", "compute")
 
 
 def read_config(run_dir: epath.PathLike) -> PretrainConfig | None:
@@ -27,12 +29,25 @@ def check_resumable(run_dir: epath.PathLike, config: PretrainConfig) -> None:
     old = read_config(run_dir)
     changes = [] if old is None else changed_fields(old, config)
     if changes:
-        listed = ", ".join(f"{change.flag} from {change.old} to {change.new}" for change in changes)
         raise UserError(
             f"{run_dir}: a run goes on with the model and masking it began with, found changed "
-            f"{listed}; put {'it' if len(changes) == 1 else 'them'} back, or start a new run in "
-            "another --workdir"
+            f"{_listed(changes)}; put {'it' if len(changes) == 1 else 'them'} back, or "
+            "start a new run in another --workdir"
         )
+
+
+def describe_changes(run_dir: epath.PathLike, config: PretrainConfig) -> str:
+    """What `config` changes of the rest, which it may; "" for nothing.
+
+    -> "changed since the run was last started: --training.seed from 0 to 1"
+    """
+    old = read_config(run_dir)
+    changes = [] if old is None else changed_fields(old, config, MAY_CHANGE)
+    return f"changed since the run was last started: {_listed(changes)}" if changes else ""
+
+
+def _listed(changes: list[ChangedField]) -> str:
+    return ", ".join(f"{change.flag} from {change.old} to {change.new}" for change in changes)
 
 
 def check_writable(run_dir: epath.PathLike) -> None:

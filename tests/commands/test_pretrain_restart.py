@@ -54,6 +54,32 @@ def test_a_run_that_saved_nothing_may_begin_anew_with_another_model_and_tokenize
     assert [path.name for path in Path("run/tokenizer").iterdir()] == ["tokenizer.json"]
 
 
+CHANGED = "changed since the run was last started: "
+
+
+def test_a_run_that_goes_on_otherwise_than_it_was_started_says_so_once(start, capsys):
+    other = (
+        "--training.seed",
+        "5",
+        "--optimizer.learning-rate",
+        "0.002",
+        "--data.batch-size",
+        "16",
+    )
+    assert start() == STOPPED
+    assert start(*other) == STOPPED
+    assert CHANGED not in capsys.readouterr().err  # nothing was saved: it begins anew
+    save_checkpoint("run")
+    assert start() == STOPPED
+    (said,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith(CHANGED))
+    assert said == CHANGED + (
+        "--data.batch-size from 16 to 8, --optimizer.learning-rate from 0.002 to 0.01, "
+        "--training.seed from 5 to 0"
+    )
+    assert start() == STOPPED
+    assert CHANGED not in capsys.readouterr().err
+
+
 def save_checkpoint(run: str) -> None:
     with Checkpoints(run, PretrainConfig(), tokenizer_fingerprint="abc") as checkpoints:
         state = {"params": jnp.zeros(1)}

@@ -9,7 +9,7 @@ from etils import epath
 
 from spanbert_jax.config import PretrainConfig
 from spanbert_jax.errors import UserError
-from spanbert_jax.training.run_folder import check_resumable, claim, read_config
+from spanbert_jax.training.run_folder import check_resumable, claim, describe_changes, read_config
 
 
 @pytest.fixture
@@ -96,3 +96,15 @@ def test_a_run_may_change_how_it_is_computed_optimized_and_fed(
     other = changed(config, section, **fields)
     assert other != config
     check_resumable(run_dir, other)
+
+
+def test_what_a_run_may_change_is_listed_and_the_rest_is_not(
+    run_dir: Path, config: PretrainConfig
+) -> None:
+    assert describe_changes(run_dir, config) == ""
+    assert describe_changes(run_dir / "new", config) == ""
+    other = changed(changed(config, "training", seed=4), "mesh", fsdp=8)
+    assert describe_changes(run_dir, dataclasses.replace(other, workdir="moved")) == (
+        "changed since the run was last started: --training.seed from 3 to 4, "
+        "--mesh.fsdp from 1 to 8"
+    )
