@@ -60,6 +60,31 @@ def test_paragraphs_casing_and_punctuation_are_kept():
     assert clean(f"{first}\n\n{SENTENCE}") == [first, SENTENCE]
 
 
+@pytest.mark.parametrize(
+    ("markup", "counted"),
+    [
+        ("<ref>A book.</ref>", {"wiki references": 1}),
+        ("<ref name=a /><ref></ref>", {}),
+        ("{{Infobox city|name=Athens}} {{Main|Attica}}", {"wiki templates": 2}),
+        ("{{citation needed}}{{convert|5|km|mi}}", {}),
+        ("\n{|\n! head\n|}", {"wiki tables": 1}),
+        ("<gallery>\nA.jpg|the old town\n</gallery>", {"wiki galleries": 1}),
+        ("<math>x^2</math>", {"wiki <math>": 1}),
+        ("[[File:A.jpg|thumb|the old town]][[File:B.jpg]]", {"wiki files with captions": 1}),
+        ("[[Category:Cities|Athens]]<!-- a comment -->", {}),
+        ("\n== History ==\n", {"wiki headings": 1}),
+        ("\n== See also ==\n=== More ===\n* [[Rome]]\n* [[Sparta]]", {"wiki trailing sections": 1}),
+        ("\n== Notes ==\nA.\n== References ==\nB.", {"wiki trailing sections": 2}),
+        ("\n== References ==\n<!-- a comment -->\n{{reflist}}\n", {}),
+    ],
+)
+def test_what_is_left_out_with_its_text_is_counted(markup, counted):
+    counts: Counter[str] = Counter()
+    (line,) = clean_wikitext(SENTENCE + markup, counts)
+    assert line.startswith(SENTENCE)
+    assert counts == counted
+
+
 def test_short_lines_and_unreadable_markup_are_counted():
     counts: Counter[str] = Counter()
     markup = (
