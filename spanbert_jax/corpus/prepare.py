@@ -42,6 +42,7 @@ from spanbert_jax.corpus.shards import (
     write_manifest,
 )
 from spanbert_jax.corpus.sources import find_source, inputs_at_hand
+from spanbert_jax.corpus.summary import summary
 from spanbert_jax.corpus.tokenizer_sample import sample_documents
 from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from spanbert_jax.corpus.tokenizers.loading import TRAINED_KINDS, find_tokenizer_file
@@ -173,7 +174,10 @@ def _write_shards(job: Job, tokenizer: Tokenizer) -> Manifest:
         f"({megabytes / seconds:.1f} MB/s, {job.num_workers} processes)"
     )
     splits = {split: tuple(each.info for each in shards) for split, shards in complete.items()}
-    return _finish(job, tokenizer, splits)
+    manifest = _finish(job, tokenizer, splits)
+    for line in summary(manifest):
+        job.progress.say(line)
+    return manifest
 
 
 def _encode_all(job: Job, writers: dict[str, ShardWriter]) -> None:

@@ -30,28 +30,31 @@ def test_the_summary_says_what_was_made_what_was_left_out_and_what_comes_next(co
     verify_shards(config.out, manifest)
     train = manifest.totals["train"]
     assert "sentencepiece tokenizer of 100 entries" in out
-    assert f"train: {train['num_tokens']:,} tokens, {train['num_sentences']} sentences" in out
-    assert "held_out: " in out
-    assert "read: 50 documents" in out
-    assert "left out: nothing" in out
     assert (
         f"next: spanbert pretrain configs/pretrain.py:spanbert_base --data.shards {config.out}"
         in out
     )
     assert "training a sentencepiece tokenizer on" in err
     assert "MB/s" in err
+    *_, totals, held_out, read, left_out = err.splitlines()
+    assert totals.startswith(
+        f"train: {train['num_tokens']:,} tokens, {train['num_sentences']} sentences"
+    )
+    assert held_out.startswith("held_out: ")
+    assert read.startswith("read: 50 documents")
+    assert left_out == "left out: nothing"
 
 
 def test_the_summary_counts_what_was_left_out(config, tmp_path, capsys):
     lines = [json.dumps({"text": text}) for text in ("", LINE)]
     (tmp_path / "b.jsonl").write_text("\n".join(lines))
     run(PrepareConfig(**vars(config) | {"source": (*config.source, f"jsonl:{tmp_path}/b.jsonl")}))
-    assert "left out: 1 empty documents" in capsys.readouterr().out
+    assert "left out: 1 empty documents\n" in capsys.readouterr().err
 
 
 def test_without_held_out_documents_it_says_that_training_cannot_be_evaluated(config, capsys):
     run(PrepareConfig(**vars(config) | {"held_out": 0.0}))
-    assert "no document is held out" in capsys.readouterr().out
+    assert "no document is held out" in capsys.readouterr().err
 
 
 def test_preparing_text_imports_neither_jax_nor_tensorflow(config):
