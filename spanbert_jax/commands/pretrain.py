@@ -4,6 +4,7 @@ Everything that can be checked without a device is checked before JAX starts.
 """
 
 import dataclasses
+import os
 from typing import TYPE_CHECKING
 
 from etils import epath
@@ -31,12 +32,24 @@ EXIT_BY_SIGNAL = 128
 
 def run(config: PretrainConfig) -> int:
     """Prepare shards if need be, train, evaluate, report; return the exit code."""
+    config = _at_home(config)
     run_folder.check_writable(config.workdir)
     config, manifest = resolve(config)
     _check_resumable(config, manifest)
     if config.data.verify_shards:
         verify_shards(config.data.shards, manifest)
     return train(config, tokenizer_file=epath.Path(config.data.shards) / manifest.tokenizer.file)
+
+
+def _at_home(config: PretrainConfig) -> PretrainConfig:
+    """Read ~ as the home folder: a shell leaves it alone in --workdir=~/runs/a."""
+    home = os.path.expanduser
+    return dataclasses.replace(
+        config,
+        workdir=home(config.workdir),
+        data=dataclasses.replace(config.data, shards=home(config.data.shards)),
+        prepare=dataclasses.replace(config.prepare, out=home(config.prepare.out)),
+    )
 
 
 def resolve(config: PretrainConfig) -> tuple[PretrainConfig, Manifest]:
@@ -95,6 +108,9 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
     """Go on from the newest checkpoint to the last step; return the exit code.
 
     Nothing is written before everything is checked.
+
+    Raises:
+        UserError: there are several processes, or config, devices and run do not fit together.
     """
     # Imported here: the checks before this answer while JAX and TensorFlow are still down.
     import jax
@@ -106,6 +122,7 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
     from spanbert_jax.training.mesh import make_mesh
     from spanbert_jax.training.pretraining import build
 
+    _check_one_host(jax.process_count())
     check_devices(config, jax.device_count())
     _check_fill(config, load_tokenizer(tokenizer_file))
     taken = newest_step(config.workdir)
@@ -228,6 +245,15 @@ def _drive(
 
 def _tokenizer_folder(config: PretrainConfig) -> epath.Path:
     return epath.Path(config.workdir) / run_folder.TOKENIZER_FOLDER
+
+
+def _check_one_host(num_processes: int) -> None:
+    if num_processes > 1:
+        raise UserError(
+            "spanbert pretrain: this version runs on one host, in one process, with any number of "
+            f"devices, found {num_processes} processes; start it on a single host, such as a "
+            "TPU VM with all of its chips or a machine with several GPUs"
+        )
 
 
 def _check_fill(config: PretrainConfig, tokenizer: Tokenizer) -> None:

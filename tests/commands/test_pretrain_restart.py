@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -12,6 +13,7 @@ from spanbert_jax.commands import pretrain
 from spanbert_jax.config import PretrainConfig
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
 from spanbert_jax.training.loop import Progress
+from spanbert_jax.training.run_folder import read_config
 
 Pretrain = Callable[..., int]
 
@@ -93,3 +95,24 @@ def test_a_run_that_saved_a_checkpoint_goes_on_with_its_model_and_tokenizer(star
     assert "--model.num-layers from 1 to 2; put it back" in capsys.readouterr().err
     assert start("--prepare.source", "--data.shards", "wordpiece") == 2
     assert "goes on with the tokenizer it began with" in capsys.readouterr().err
+
+
+def test_a_tilde_is_the_home_folder(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    before = set(Path().iterdir())
+    assert start("--workdir=~/r", "--data.shards=~/shards") == STOPPED
+    config = read_config("r")
+    assert config is not None
+    assert (config.workdir, config.data.shards) == (f"{tmp_path}/r", f"{tmp_path}/shards")
+    assert {path.name for path in set(Path().iterdir()) - before} == {"r"}
+
+
+def test_several_processes_are_refused_before_anything_is_written(start, monkeypatch, capsys):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert start() == 2
+    assert capsys.readouterr().err.endswith(
+        "spanbert: error: spanbert pretrain: this version runs on one host, in one process, with "
+        "any number of devices, found 2 processes; start it on a single host, such as a TPU VM "
+        "with all of its chips or a machine with several GPUs\n"
+    )
+    assert not Path("run").exists()
