@@ -172,3 +172,15 @@ def test_predict_fills_in_other_sentences_as_json(run, capfd):
                 assert len(probabilities) == 4
                 assert probabilities == sorted(probabilities, reverse=True)
                 assert 0 < sum(probabilities) < 1
+
+
+def test_predict_asks_an_earlier_checkpoint_too(run, capfd):
+    arguments = ["predict", "fill", "--checkpoint", str(run), "--json", "He was born in [MASK] ."]
+    answers = []
+    for step in (20, NUM_STEPS):
+        assert main([*arguments[:5], "--step", str(step), *arguments[5:]]) == 0
+        answers.append(json.loads(capfd.readouterr().out))
+    assert main(arguments) == 0
+    assert json.loads(capfd.readouterr().out) == answers[1] != answers[0]
+    assert main([*arguments[:5], "--step", "30", *arguments[5:]]) == 2
+    assert "keeps, found those of 20, 40; use one of them" in capfd.readouterr().err

@@ -32,7 +32,7 @@ def tiny():
         ),
         data=DataConfig(shards="shards", sequence_length=32, batch_size=8),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=10),
-        training=TrainingConfig(num_steps=400, log_every=1, eval_every=100, eval_batches=2),
+        training=TrainingConfig(num_steps=400, log_every=2, eval_every=100, eval_batches=2),
         checkpoint=CheckpointConfig(every_steps=100),
         prepare=PrepareConfig(
             source=("text:text.txt",), vocab_size=200, sentencepiece_type="bpe", held_out=0.1
