@@ -39,7 +39,7 @@ class OptimizerConfig:
     beta2: float = 0.999
     epsilon: float = 1e-8
     """Added to the root of the second moment (sec. 4.2). The released trainer divides gradients
-    once more, by some 600 masked tokens: its 1e-8 acts there like 6e-6 on the mean gradient here."""
+    once more, by some 600 masked tokens: there 1e-8 acts like 6e-6 on the mean gradient here."""
     weight_decay: float = 0.01
     """Decoupled. The released command; the paper says 0.1 (sec. 4.2)."""
     no_decay: tuple[str, ...] = ()
