@@ -17,6 +17,7 @@ from spanbert_jax.corpus.shards import SPLITS, Manifest, read_manifest, verify_s
 from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer
 from spanbert_jax.errors import UserError, require
 from spanbert_jax.training import run_folder
+from spanbert_jax.training.host_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from spanbert_jax.data.pipeline import TokenShards
@@ -32,6 +33,7 @@ EXIT_BY_SIGNAL = 128
 
 def run(config: PretrainConfig) -> int:
     """Prepare shards if need be, train, evaluate, report; return the exit code."""
+    keep_freed_memory()
     config = _at_home(config)
     run_folder.check_writable(config.workdir)
     config, manifest = resolve(config)

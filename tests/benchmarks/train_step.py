@@ -5,18 +5,22 @@
     python tests/benchmarks/train_step.py --size base    # 12 x 768, V 28,996, B 8, T 128
 
 Both train in float32 with AdamW and dropout 0.1 on the same random tokens; ours also trains the
-span-boundary objective. The two take turns (A B A B), so that a change of the machine's speed meets
-both. One JSON line per library: median tokens per second, wall and CPU time of every step. Then the
-median ratio of neighbouring pairs, by wall and by CPU time, and the share that ours reaches of the
-matrix product peak measured between the same steps.
+span-boundary objective. Each has a process of its own, as its users run it, and they take turns
+(A B A B), so that a change of the machine's speed meets both. `spanbert pretrain` has the C library
+keep the memory of a step for the next; PyTorch runs as it comes, and once more with that same
+setting (`transformers_keeping_memory`). One JSON line per library: median tokens per second, wall
+and CPU time of every step. Then the median ratios of neighbouring pairs, by wall and by CPU time,
+and the share that ours reaches of the matrix product peak measured between the same steps.
 """
 
 import argparse
 import json
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -28,6 +32,7 @@ from spanbert_jax.config import ComputeConfig, ModelConfig, ObjectiveConfig, Opt
 from spanbert_jax.data.batch import PretrainBatch
 from spanbert_jax.model.flops import train_step_flops
 from spanbert_jax.model.pretraining import SpanBert
+from spanbert_jax.training.host_memory import keep_freed_memory
 from spanbert_jax.training.objective import PretrainObjective
 from spanbert_jax.training.optimizer import linear_schedule, make_optimizer
 from spanbert_jax.training.train_step import init_state, make_train_step
@@ -141,6 +146,33 @@ def timed(run: Callable[[], object]) -> Timing:
     return Timing(time.perf_counter() - wall, time.process_time() - cpu)
 
 
+def start(name: str, args: argparse.Namespace) -> Connection:
+    """A process that holds a library's training and takes a step for every message sent to it."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    context.Process(target=serve, args=(theirs, name, args), daemon=True).start()
+    ours.recv()
+    return ours
+
+
+def serve(connection: Connection, name: str, args: argparse.Namespace) -> None:
+    """Warm up, say so, then answer every "step" with its time, until told to stop."""
+    if name in ("spanbert_jax", "transformers_keeping_memory"):
+        keep_freed_memory()
+    model, batch_size, length = SIZES[args.size]
+    batch = random_batch(model, batch_size=batch_size, length=length)
+    if name == "spanbert_jax":
+        run = our_step(model, batch, scan_layers=args.scan_layers)
+    elif name == "matmul":
+        run = matmul_probe()
+    else:
+        run = torch_step(model, batch)
+    run(), run()
+    connection.send("ready")
+    while connection.recv() == "step":
+        connection.send(timed(run))
+
+
 def median_ratio(ours: list[Timing], theirs: list[Timing], clock: str) -> float:
     pairs = zip(ours, theirs, strict=True)
     return round(statistics.median(getattr(b, clock) / getattr(a, clock) for a, b in pairs), 3)
@@ -157,32 +189,35 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    model, batch_size, length = SIZES[args.size]
-    batch = random_batch(model, batch_size=batch_size, length=length)
-    runs = {"spanbert_jax": our_step(model, batch, scan_layers=args.scan_layers)}
-    if not args.alone:
-        runs["transformers"] = torch_step(model, batch)
-    runs["matmul"] = matmul_probe()
-    for run in runs.values():
-        run(), run()
-    times: dict[str, list[Timing]] = {name: [] for name in runs}
+    others = [] if args.alone else ["transformers", "transformers_keeping_memory"]
+    processes = {name: start(name, args) for name in ("spanbert_jax", *others, "matmul")}
+    times: dict[str, list[Timing]] = {name: [] for name in processes}
     for _ in range(args.rounds):
-        for name, run in runs.items():
-            times[name].append(timed(run))
-    for name in ("spanbert_jax", "transformers"):
-        if name in times:
-            wall = sorted(t.wall for t in times[name])
-            print(json.dumps({
-                "benchmark": "train_step", "size": args.size, "library": name,
-                "tokens_per_second": round(batch_size * length / statistics.median(wall)),
-                "wall_ms": [round(1e3 * t) for t in wall],
-                "cpu_ms": [round(1e3 * t.cpu) for t in sorted(times[name], key=lambda t: t.cpu)],
-            }))  # fmt: skip
-    print(json.dumps(summary(args.size, times, model, batch)))
+        for name, process in processes.items():
+            process.send("step")
+            times[name].append(process.recv())
+    for process in processes.values():
+        process.send("stop")
+    model, batch_size, length = SIZES[args.size]
+    for name in ("spanbert_jax", *others):
+        wall = sorted(t.wall for t in times[name])
+        print(json.dumps({
+            "benchmark": "train_step", "size": args.size, "library": name,
+            "tokens_per_second": round(batch_size * length / statistics.median(wall)),
+            "wall_ms": [round(1e3 * t) for t in wall],
+            "cpu_ms": [round(1e3 * t.cpu) for t in sorted(times[name], key=lambda t: t.cpu)],
+        }))  # fmt: skip
+    batch = random_batch(model, batch_size=batch_size, length=length)
+    print(json.dumps(summary(args.size, times, model, batch, others=others)))
 
 
 def summary(
-    size: str, times: dict[str, list[Timing]], model: ModelConfig, batch: PretrainBatch
+    size: str,
+    times: dict[str, list[Timing]],
+    model: ModelConfig,
+    batch: PretrainBatch,
+    *,
+    others: list[str],
 ) -> dict[str, object]:
     """Ratios to the other library, and the share of the matrix product peak."""
     ours = times["spanbert_jax"]
@@ -193,15 +228,13 @@ def summary(
     )  # fmt: skip
     peak = 2 * 2_048**3 / min(t.wall for t in times["matmul"])
     share = flops / min(t.wall for t in ours) / peak
-    fields: dict[str, object] = {
+    return {
         "benchmark": "train_step", "size": size, "best_share_of_matmul_peak": round(share, 3),
+    } | {
+        f"{clock}_ratio_to_{name}": median_ratio(ours, times[name], clock)
+        for name in others
+        for clock in ("wall", "cpu")
     }  # fmt: skip
-    if "transformers" in times:
-        fields |= {
-            f"{clock}_ratio": median_ratio(ours, times["transformers"], clock)
-            for clock in ("wall", "cpu")
-        }
-    return fields
 
 
 if __name__ == "__main__":

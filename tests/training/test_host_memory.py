@@ -1,0 +1,52 @@
+"""What a step frees stays for the next one: counted in page faults, in processes of their own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+# Steps whose 64 MiB of temporaries are freed at their end; prints page faults of the later ones.
+PROGRAM = """
+import resource, sys
+from spanbert_jax.training.host_memory import keep_freed_memory
+kept = keep_freed_memory() if sys.argv[1] == "keep" else None
+import jax, jax.numpy as jnp
+step = jax.jit(lambda x: jnp.sum(jnp.sort(x[:, None] + jnp.arange(2_048.0), axis=-1)))
+x = jnp.ones(8_192)
+faults = []
+for _ in range(5):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    step(x).block_until_ready()
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(kept, min(faults[2:]))
+"""
+
+
+def run(how: str, **environment: str) -> tuple[str, int]:
+    result = subprocess.run(
+        [sys.executable, "-c", PROGRAM, how],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    kept, faults = result.stdout.split()
+    return kept, int(faults)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator alone gives memory back so")
+def test_a_step_meets_no_page_fault_for_what_the_one_before_freed() -> None:
+    _, given_back = run("leave", JAX_PLATFORMS="cpu")
+    kept, faults = run("keep", JAX_PLATFORMS="cpu")
+    assert kept == "True"
+    assert faults < 100 < 1_000 < given_back
+
+
+def test_nothing_is_changed_where_an_accelerator_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from spanbert_jax.training.host_memory import keep_freed_memory
+
+    monkeypatch.setenv("JAX_PLATFORMS", "tpu,cpu")
+    assert not keep_freed_memory()
