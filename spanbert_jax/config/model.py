@@ -82,7 +82,8 @@ class ComputeConfig:
     Parameters, softmax, LayerNorm and losses are always float32."""
     scan_layers: bool = False
     """Compile one layer and loop over it: compiles faster. Unrolled runs faster where activations
-    are stored for the backward pass. The parameters are the same either way."""
+    are stored for the backward pass. A run may change it on its way: its checkpoints are read
+    either way."""
     remat: Literal["none", "dots", "full"] = "none"
     """What the backward pass recomputes: nothing; all but matrix products; whole layers. Saves
     memory with --compute.scan-layers; unrolled, the compiler may keep what it could recompute."""

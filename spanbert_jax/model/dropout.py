@@ -8,11 +8,12 @@ pass instead of being kept.
 
 from functools import partial
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, UInt32
+
+Seed = UInt32[Array, "2"]
 
 
 def _mix(bits: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
@@ -22,9 +23,7 @@ def _mix(bits: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
     return bits ^ (bits >> 16)
 
 
-def keep_mask(
-    seed: UInt32[Array, "2"], *, shape: tuple[int, ...], rate: float
-) -> Bool[Array, "..."]:
+def keep_mask(seed: Seed, *, shape: tuple[int, ...], rate: float) -> Bool[Array, "..."]:
     """True with probability `1 - rate`, independently for each element of `shape`.
 
     Rows (all axes but the last) and columns are hashed one after the other, so that arrays of more
@@ -37,39 +36,31 @@ def keep_mask(
     return _mix(rows ^ columns) < jnp.uint32(threshold)
 
 
+def dropout(values: Float[Array, "..."], *, seed: Seed | None, rate: float) -> Float[Array, "..."]:
+    """Zero each element with probability `rate` and scale the others by `1 / (1 - rate)`.
+
+    Without a seed nothing is dropped.
+    """
+    return values if seed is None or rate == 0.0 else _dropout(values, seed, rate)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def dropout(
-    values: Float[Array, "..."], seed: UInt32[Array, "2"], rate: float
-) -> Float[Array, "..."]:
-    """Zero each element with probability `rate` and scale the others by `1 / (1 - rate)`."""
+def _dropout(values: Float[Array, "..."], seed: Seed, rate: float) -> Float[Array, "..."]:
     keep = keep_mask(seed, shape=values.shape, rate=rate)
     return jnp.where(keep, values * (1.0 / (1.0 - rate)), 0.0).astype(values.dtype)
 
 
 def _dropout_forward(
-    values: Float[Array, "..."], seed: UInt32[Array, "2"], rate: float
-) -> tuple[Float[Array, "..."], UInt32[Array, "2"]]:
-    return dropout(values, seed, rate), seed
+    values: Float[Array, "..."], seed: Seed, rate: float
+) -> tuple[Float[Array, "..."], Seed]:
+    return _dropout(values, seed, rate), seed
 
 
 def _dropout_backward(
-    rate: float, seed: UInt32[Array, "2"], gradient: Float[Array, "..."]
+    rate: float, seed: Seed, gradient: Float[Array, "..."]
 ) -> tuple[Float[Array, "..."], None]:
     # Dropout is linear and the mask depends on the seed alone: its transpose is itself.
-    return dropout(gradient, seed, rate), None
+    return _dropout(gradient, seed, rate), None
 
 
-dropout.defvjp(_dropout_forward, _dropout_backward)
-
-
-class Dropout(nn.Module):
-    """Dropout seeded from the `dropout` stream of the module's place in the model."""
-
-    rate: float
-
-    @nn.compact
-    def __call__(self, values: Float[Array, "..."], *, deterministic: bool) -> Float[Array, "..."]:
-        if deterministic or self.rate == 0.0:
-            return values
-        seed = jax.random.bits(self.make_rng("dropout"), (2,), jnp.uint32)
-        return dropout(values, seed, self.rate)
+_dropout.defvjp(_dropout_forward, _dropout_backward)

@@ -4,7 +4,8 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-from jaxtyping import Array, Bool, Float, Int
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from spanbert_jax.config import ComputeConfig, ModelConfig
 from spanbert_jax.model.layers import Embeddings, Hidden, TransformerLayer, attention_mask
@@ -15,34 +16,12 @@ REMAT_POLICIES = {
 }
 
 
-class _ScannedLayer(nn.Module):
-    """A layer in the form that `nn.scan` wants: carry in, (carry, output) out."""
-
-    config: ModelConfig
-    compute: ComputeConfig
-    dtype: Any
-
-    @nn.compact
-    def __call__(
-        self, hidden: Hidden, mask: Bool[Array, "batch 1 length length"], deterministic: bool
-    ) -> tuple[Hidden, None]:
-        layer = TransformerLayer
-        if self.compute.remat != "none":
-            layer = nn.remat(
-                TransformerLayer,
-                policy=REMAT_POLICIES[self.compute.remat],
-                # Unrolled, XLA would merge the recomputation with what it recomputes.
-                prevent_cse=not self.compute.scan_layers,
-                static_argnums=(3,),
-            )
-        return layer(self.config, self.dtype, name="layer")(hidden, mask, deterministic), None
-
-
 class Encoder(nn.Module):
     """Embeddings and `num_layers` transformer layers.
 
-    The layers' parameters are stacked on a leading `layers` axis, whether the loop over them is
-    compiled as a loop or unrolled: a checkpoint of one is a checkpoint of the other.
+    The layers are written out one after the other, each with parameters of its own (`layer_0` and
+    on), or compiled once and looped over, with their parameters stacked on a leading axis
+    (`layers`): each in the form that costs it no copy. `layer_stack` turns one into the other.
     """
 
     config: ModelConfig
@@ -60,20 +39,54 @@ class Encoder(nn.Module):
         deterministic: bool,
     ) -> tuple[Hidden, Float[Array, "vocab embed"]]:
         """Return the last layer's hidden states and the token embedding table."""
+        num_layers = self.config.num_layers
+        embedding_seed = layer_seeds = None
+        if not deterministic:
+            # Of each place by its number: the same masks however the layers are compiled.
+            seeds = jax.random.bits(self.make_rng("dropout"), (1 + 3 * num_layers, 2), jnp.uint32)
+            embedding_seed, layer_seeds = seeds[0], seeds[1:].reshape(num_layers, 3, 2)
         hidden, table = Embeddings(self.config, self.dtype, name="embeddings")(
-            token_ids,
-            position_ids=position_ids,
-            segment_ids=segment_ids,
-            deterministic=deterministic,
+            token_ids, position_ids=position_ids, segment_ids=segment_ids, seed=embedding_seed
         )
-        layers = nn.scan(
-            _ScannedLayer,
+        layers = self._scanned if self.compute.scan_layers else self._unrolled
+        return layers(hidden, attention_mask(document_ids), layer_seeds), table
+
+    def _unrolled(
+        self,
+        hidden: Hidden,
+        mask: Bool[Array, "batch 1 length length"],
+        seeds: UInt32[Array, "layers 3 2"] | None,
+    ) -> Hidden:
+        for index in range(self.config.num_layers):
+            layer = self._layer()(self.config, self.dtype, name=f"layer_{index}")
+            hidden = layer(hidden, mask, None if seeds is None else seeds[index])
+        return hidden
+
+    def _scanned(
+        self,
+        hidden: Hidden,
+        mask: Bool[Array, "batch 1 length length"],
+        seeds: UInt32[Array, "layers 3 2"] | None,
+    ) -> Hidden:
+        def body(layer: TransformerLayer, hidden: Hidden, seeds: Any) -> tuple[Hidden, None]:
+            return layer(hidden, mask, seeds), None
+
+        scan = nn.scan(
+            body,
             variable_axes={"params": 0},
-            split_rngs={"params": True, "dropout": True},
-            in_axes=(nn.broadcast, nn.broadcast),
+            split_rngs={"params": True},
             length=self.config.num_layers,
-            unroll=1 if self.compute.scan_layers else self.config.num_layers,
             metadata_params={nn.PARTITION_NAME: "layers"},
-        )(self.config, self.compute, self.dtype, name="layers")
-        hidden, _ = layers(hidden, attention_mask(document_ids), deterministic)
-        return hidden, table
+        )
+        return scan(self._layer()(self.config, self.dtype, name="layers"), hidden, seeds)[0]
+
+    def _layer(self) -> Any:
+        """The class of a layer, which recomputes in the backward pass what the config asks for."""
+        if self.compute.remat == "none":
+            return TransformerLayer
+        return nn.remat(
+            TransformerLayer,
+            policy=REMAT_POLICIES[self.compute.remat],
+            # Unrolled, XLA would merge the recomputation with what it recomputes.
+            prevent_cse=not self.compute.scan_layers,
+        )

@@ -1,10 +1,11 @@
-"""The two pretraining heads. In: hidden states at the prediction slots. Out: vocabulary logits.
+"""The pretraining heads. In: hidden states at the prediction slots. Out: vocabulary logits.
 
-Axis letters: B batch, P prediction slots, D embed, V vocabulary. Both heads end in the token
-embedding table (tied) and a bias of their own; the logits are float32.
+Axis letters: B batch, O objectives, P prediction slots, D embed, V vocabulary. All heads end in
+the token embedding table (tied) and a bias of their own; the logits are float32.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from spanbert_jax.config import ModelConfig
 from spanbert_jax.model.layers import Hidden, bias_init, gelu, layer_norm, matrix_init
-from spanbert_jax.model.linear import Linear, einsum_float32
+from spanbert_jax.model.linear import Linear, table_product_float32
 
 Slots = Float[Array, "batch predictions embed"]
 Logits = Float[Array, "batch predictions vocab"]
@@ -46,9 +47,23 @@ class _Transform(nn.Module):
         return nn.with_logical_constraint(slots, ("batch", None, "embed"))
 
 
-def _tied_logits(slots: Slots, table: Float[Array, "vocab embed"], bias: Any) -> Logits:
-    logits = einsum_float32("BPD,VD->BPV", slots, table.astype(slots.dtype))
-    return nn.with_logical_constraint(logits + bias, ("batch", None, "vocab"))
+class HeadOutput(NamedTuple):
+    """What a head hands to the token table: its logits are `slots` times the table, plus `bias`."""
+
+    slots: Slots
+    bias: Float[Array, " vocab"]
+
+
+def tied_logits(heads: Sequence[HeadOutput], *, table: Float[Array, "vocab embed"]) -> list[Logits]:
+    """Float32 logits of every head, by one product with the token embedding table.
+
+    The table is the largest matrix of the model: together the heads read it once, and write its
+    gradient once.
+    """
+    slots = jnp.stack([head.slots for head in heads], axis=1)
+    logits = table_product_float32(slots, table.astype(slots.dtype))
+    logits = nn.with_logical_constraint(logits, ("batch", None, None, "vocab"))
+    return [logits[:, i] + head.bias for i, head in enumerate(heads)]
 
 
 class MaskedLanguageHead(nn.Module):
@@ -58,10 +73,9 @@ class MaskedLanguageHead(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, slots: Slots, *, table: Float[Array, "vocab embed"]) -> Logits:
-        bias = self.param("bias", bias_init("vocab"), (table.shape[0],))
-        slots = _Transform(self.config, self.dtype, name="transform")(slots)
-        return _tied_logits(slots, table, bias)
+    def __call__(self, slots: Slots) -> HeadOutput:
+        bias = self.param("bias", bias_init("vocab"), (self.config.vocab_size,))
+        return HeadOutput(_Transform(self.config, self.dtype, name="transform")(slots), bias)
 
 
 class SpanBoundaryHead(nn.Module):
@@ -80,17 +94,16 @@ class SpanBoundaryHead(nn.Module):
         *,
         right: Slots,
         offset: Int[Array, "batch predictions"],
-        table: Float[Array, "vocab embed"],
-    ) -> Logits:
+    ) -> HeadOutput:
         config = self.config
         offsets = self.param(
             "offset_embedding",
             matrix_init(config, None, None),
             (config.max_boundary_offsets, config.boundary_offset_size),
         )
-        bias = self.param("bias", bias_init("vocab"), (table.shape[0],))
+        bias = self.param("bias", bias_init("vocab"), (config.vocab_size,))
         offset_vectors = jnp.take(offsets.astype(self.dtype), offset, axis=0)
         slots = jnp.concatenate([left, right, offset_vectors], axis=-1)
         slots = _Transform(config, self.dtype, name="transform_0")(slots)
         slots = _Transform(config, self.dtype, name="transform_1")(slots)
-        return _tied_logits(slots, table, bias)
+        return HeadOutput(slots, bias)

@@ -10,10 +10,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from spanbert_jax.config import ModelConfig
-from spanbert_jax.model.dropout import Dropout
+from spanbert_jax.model.dropout import Seed, dropout
 from spanbert_jax.model.linear import Linear, einsum_float32, matmul
 
 Hidden = Float[Array, "batch length embed"]
@@ -77,7 +77,7 @@ class Embeddings(nn.Module):
         *,
         position_ids: Int[Array, "batch length"],
         segment_ids: Int[Array, "batch length"],
-        deterministic: bool,
+        seed: Seed | None,
     ) -> tuple[Hidden, Float[Array, "vocab embed"]]:
         """Return hidden states and the token table, which the heads use again (tied)."""
         config, size = self.config, self.config.hidden_size
@@ -97,7 +97,7 @@ class Embeddings(nn.Module):
             hidden += jnp.take(nn.with_logical_constraint(table, (None, None)), ids, axis=0)
         hidden = layer_norm(config, "layer_norm")(hidden).astype(self.dtype)
         hidden = nn.with_logical_constraint(hidden, HIDDEN_AXES)
-        return Dropout(config.dropout_rate)(hidden, deterministic=deterministic), tokens
+        return dropout(hidden, seed=seed, rate=config.dropout_rate), tokens
 
 
 class SelfAttention(nn.Module):
@@ -108,7 +108,7 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, hidden: Hidden, *, mask: Bool[Array, "batch 1 length length"], deterministic: bool
+        self, hidden: Hidden, *, mask: Bool[Array, "batch 1 length length"], seed: Seed | None
     ) -> Hidden:
         config, dtype = self.config, self.dtype
         embed, heads, size = config.hidden_size, config.num_heads, config.head_size
@@ -126,9 +126,7 @@ class SelfAttention(nn.Module):
         scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
         # float32: bf16 sums lose the tail of a 512-way softmax
         probabilities = jax.nn.softmax(scores).astype(dtype)
-        probabilities = Dropout(config.attention_dropout_rate)(
-            probabilities, deterministic=deterministic
-        )
+        probabilities = dropout(probabilities, seed=seed, rate=config.attention_dropout_rate)
         context = jnp.einsum("BNLK,BKNH->BLNH", probabilities, value)
         context = nn.with_logical_constraint(context, HEAD_AXES)
         out_kernel = self.param("out_kernel", matrix_init(config, *out_axes), (heads, size, embed))
@@ -165,22 +163,29 @@ class FeedForward(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Attention and feed-forward, each followed by dropout, residual and LayerNorm (post-LN)."""
+    """Attention and feed-forward, each followed by dropout, residual and LayerNorm (post-LN).
+
+    `seeds` are those of the three places where it drops; None drops nothing.
+    """
 
     config: ModelConfig
     dtype: Any
 
     @nn.compact
     def __call__(
-        self, hidden: Hidden, mask: Bool[Array, "batch 1 length length"], deterministic: bool
+        self,
+        hidden: Hidden,
+        mask: Bool[Array, "batch 1 length length"],
+        seeds: UInt32[Array, "3 2"] | None,
     ) -> Hidden:
         rate = self.config.dropout_rate
+        of_probabilities, of_attended, of_transformed = (None,) * 3 if seeds is None else seeds
         attended = SelfAttention(self.config, self.dtype, name="attention")(
-            hidden, mask=mask, deterministic=deterministic
+            hidden, mask=mask, seed=of_probabilities
         )
-        attended = Dropout(rate)(attended, deterministic=deterministic)
+        attended = dropout(attended, seed=of_attended, rate=rate)
         hidden = layer_norm(self.config, "attention_norm")(hidden + attended).astype(self.dtype)
         transformed = FeedForward(self.config, self.dtype, name="feed_forward")(hidden)
-        transformed = Dropout(rate)(transformed, deterministic=deterministic)
+        transformed = dropout(transformed, seed=of_transformed, rate=rate)
         hidden = layer_norm(self.config, "feed_forward_norm")(hidden + transformed)
         return nn.with_logical_constraint(hidden.astype(self.dtype), HIDDEN_AXES)

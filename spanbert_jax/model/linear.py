@@ -1,6 +1,7 @@
-"""The matrix product of every layer. In: arrays and a kernel. Out: arrays, and fast gradients.
+"""The matrix products of the model. In: arrays and a kernel. Out: arrays, and fast gradients.
 
-Axis letters: B batch, L length or slots, R rows (batch and length), I inputs, O outputs.
+Axis letters: B batch, L length or slots, R rows (all axes but the last), I inputs, O outputs,
+D embed, V vocabulary.
 """
 
 from functools import partial
@@ -39,7 +40,7 @@ def _matmul_backward(saved: tuple[Inputs, Kernel], gradient: Outputs) -> tuple[I
     )
 
 
-def _rows(values: Float[Array, "batch length features"]) -> Float[Array, "rows features"]:
+def _rows(values: Float[Array, "*rows features"]) -> Float[Array, "flat_rows features"]:
     return values.reshape(-1, values.shape[-1])
 
 
@@ -69,6 +70,34 @@ def _einsum_backward(equation: str, saved: Any, gradient: jax.Array) -> tuple[ja
 
 
 einsum_float32.defvjp(_einsum_forward, _einsum_backward)
+
+
+@jax.custom_vjp
+def table_product_float32(
+    slots: Float[Array, "*batch embed"], table: Float[Array, "vocab embed"]
+) -> Float[Array, "*batch vocab"]:
+    """slots @ table^T with a float32 result of operands in the compute dtype.
+
+    Gradients as those of `matmul` and `einsum_float32`, for the same reasons.
+    """
+    return jnp.einsum("...D,VD->...V", slots, table, preferred_element_type=jnp.float32)
+
+
+def _table_product_forward(slots: jax.Array, table: jax.Array) -> tuple[jax.Array, Any]:
+    product = jnp.einsum("...D,VD->...V", slots, table, preferred_element_type=jnp.float32)
+    return product, (slots, table)
+
+
+def _table_product_backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    slots, table = saved
+    gradient = gradient.astype(slots.dtype)
+    return (
+        jnp.einsum("...V,VD->...D", gradient, table),
+        jnp.einsum("RV,RD->VD", _rows(gradient), _rows(slots)),
+    )
+
+
+table_product_float32.defvjp(_table_product_forward, _table_product_backward)
 
 
 class Linear(nn.Module):

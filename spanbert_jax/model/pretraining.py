@@ -12,7 +12,12 @@ from jaxtyping import Array, Float, Int
 
 from spanbert_jax.config import ComputeConfig, ModelConfig
 from spanbert_jax.model.encoder import Encoder
-from spanbert_jax.model.heads import MaskedLanguageHead, SpanBoundaryHead, gather_positions
+from spanbert_jax.model.heads import (
+    MaskedLanguageHead,
+    SpanBoundaryHead,
+    gather_positions,
+    tied_logits,
+)
 
 
 class PretrainLogits(NamedTuple):
@@ -60,14 +65,14 @@ class SpanBert(nn.Module):
             deterministic=deterministic,
         )
         mlm = MaskedLanguageHead(self.config, dtype, name="mlm_head")(
-            gather_positions(hidden, masked_positions), table=table
+            gather_positions(hidden, masked_positions)
         )
         if not self.config.span_boundary_head:
-            return PretrainLogits(mlm, None)
+            return PretrainLogits(tied_logits([mlm], table=table)[0], None)
         span_boundary = SpanBoundaryHead(self.config, dtype, name="span_boundary_head")(
             gather_positions(hidden, boundary_left),
             right=gather_positions(hidden, boundary_right),
             offset=boundary_offset,
-            table=table,
         )
-        return PretrainLogits(mlm, span_boundary)
+        mlm_logits, boundary_logits = tied_logits([mlm, span_boundary], table=table)
+        return PretrainLogits(mlm_logits, boundary_logits)

@@ -17,6 +17,7 @@ from orbax.checkpoint import checkpoint_managers
 from spanbert_jax.config import PretrainConfig
 from spanbert_jax.config.json import from_tree, to_tree
 from spanbert_jax.errors import UserError
+from spanbert_jax.model.layer_stack import is_stacked, stack_layers, unstack_layers
 from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER, TOKENIZER_FOLDER
 
 
@@ -78,14 +79,29 @@ class Checkpoints:
         )
 
     def restore(self, step: int, abstract_state: Any) -> tuple[Any, DataPosition]:
-        """Read a state onto the shardings of `abstract_state`, bit for bit as it was saved."""
+        """Read a state onto the shardings of `abstract_state`, bit for bit as it was saved.
+
+        A state saved with its layers in the other layout is read in that one and converted.
+        """
+        saved_stacked = self._config_of(step).compute.scan_layers
+        to_saved = stack_layers if saved_stacked else unstack_layers
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(abstract_state), data=ocp.args.JsonRestore()
+                state=ocp.args.StandardRestore(to_saved(abstract_state)),
+                data=ocp.args.JsonRestore(),
             ),
         )
-        return restored.state, DataPosition(**restored.data)
+        state = restored.state
+        if is_stacked(abstract_state) != saved_stacked:
+            shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
+            from_saved = unstack_layers if saved_stacked else stack_layers
+            state = jax.jit(from_saved, out_shardings=shardings)(state)
+        return state, DataPosition(**restored.data)
+
+    def _config_of(self, step: int) -> PretrainConfig:
+        origin = ocp.args.Composite(origin=ocp.args.JsonRestore())
+        return from_tree(self._manager.restore(step, args=origin).origin["config"])
 
     def wait(self) -> None:
         """Return when everything is written."""

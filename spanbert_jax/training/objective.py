@@ -3,6 +3,7 @@
 In: parameters and a batch. Out: (sum, weight) pairs, and the factor of each sum in the loss.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 
 from spanbert_jax.config import ObjectiveConfig
 from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.model.layer_stack import unstack_layers
 from spanbert_jax.model.losses import WeightedSums, cross_entropy
 from spanbert_jax.model.pretraining import SpanBert
 
@@ -26,8 +28,12 @@ class PretrainObjective:
     config: ObjectiveConfig
 
     def init(self, key: jax.Array, batch: PretrainBatch) -> Params:
-        """Random parameters, boxed with their logical axes."""
-        return self.model.init(key, **model_inputs(batch))["params"]
+        """Random parameters, boxed with their logical axes: the same in both layouts of layers."""
+        compute = dataclasses.replace(self.model.compute, scan_layers=True)
+        # Drawn for all layers at once: it compiles several times faster than layer by layer.
+        model = self.model.clone(compute=compute)
+        params = model.init(key, **model_inputs(batch))["params"]
+        return params if self.model.compute.scan_layers else unstack_layers(params)
 
     def sums(self, params: Params, batch: PretrainBatch, dropout_key: jax.Array | None) -> Sums:
         """Sums of each loss over the batch; without a key nothing is dropped."""

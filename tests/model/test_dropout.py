@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spanbert_jax.model.dropout import Dropout, dropout, keep_mask
+from spanbert_jax.model.dropout import dropout, keep_mask
 
 
 def seed_of(number: int) -> jax.Array:
@@ -46,14 +46,14 @@ def test_one_seed_gives_one_mask_and_another_seed_another() -> None:
 def test_kept_values_are_scaled_and_the_gradient_meets_the_same_mask() -> None:
     values = jnp.linspace(1.0, 2.0, 4 * 32).reshape(4, 32)
     seed = seed_of(5)
-    dropped = dropout(values, seed, 0.25)
+    dropped = dropout(values, seed=seed, rate=0.25)
     keep = keep_mask(seed, shape=(4, 32), rate=0.25)
     np.testing.assert_allclose(dropped, jnp.where(keep, values / 0.75, 0.0), rtol=1e-6)
-    gradient = jax.grad(lambda x: jnp.sum(dropout(x, seed, 0.25) * 3.0))(values)
+    gradient = jax.grad(lambda x: jnp.sum(dropout(x, seed=seed, rate=0.25) * 3.0))(values)
     np.testing.assert_allclose(gradient, jnp.where(keep, 4.0, 0.0), rtol=1e-6)
 
 
-def test_nothing_is_dropped_when_deterministic_or_at_rate_zero() -> None:
+def test_nothing_is_dropped_without_a_seed_or_at_rate_zero() -> None:
     values = jnp.ones((2, 8))
-    np.testing.assert_array_equal(Dropout(0.5).apply({}, values, deterministic=True), values)
-    np.testing.assert_array_equal(Dropout(0.0).apply({}, values, deterministic=False), values)
+    np.testing.assert_array_equal(dropout(values, seed=None, rate=0.5), values)
+    np.testing.assert_array_equal(dropout(values, seed=seed_of(6), rate=0.0), values)

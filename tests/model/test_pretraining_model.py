@@ -13,7 +13,8 @@ import pytest
 from spanbert_jax.config import ComputeConfig, ModelConfig
 from spanbert_jax.data.batch import PretrainBatch, empty_batch
 from spanbert_jax.model.flops import forward_flops
-from spanbert_jax.model.heads import SpanBoundaryHead, gather_positions
+from spanbert_jax.model.heads import SpanBoundaryHead, gather_positions, tied_logits
+from spanbert_jax.model.layer_stack import stack_layers, unstack_layers
 from spanbert_jax.model.layers import attention_mask
 from spanbert_jax.model.losses import cross_entropy
 from spanbert_jax.model.pretraining import PretrainLogits, SpanBert
@@ -103,7 +104,9 @@ def test_unrolled_scanned_and_recomputed_layers_are_equal(
     value_and_gradient = jax.jit(jax.value_and_grad(loss), static_argnums=1)
     value, gradient = value_and_gradient(params, FLOAT32)
     for compute in COMPUTED_OTHERWISE:
-        same_value, same_gradient = value_and_gradient(params, compute)
+        in_layout = stack_layers(params) if compute.scan_layers else params
+        same_value, same_gradient = value_and_gradient(in_layout, compute)
+        same_gradient = unstack_layers(same_gradient)
         np.testing.assert_allclose(value, same_value, rtol=1e-5)
         # Float32 sums in another order; gradients here are of order 10.
         jax.tree.map(
@@ -113,7 +116,7 @@ def test_unrolled_scanned_and_recomputed_layers_are_equal(
 
 
 def test_recomputing_more_keeps_less_memory(config: ModelConfig, batch: PretrainBatch) -> None:
-    params = init(config, batch)
+    params = stack_layers(init(config, batch))
 
     def temporary_bytes(remat: Any) -> int:
         model = SpanBert(config, ComputeConfig(dtype="float32", scan_layers=True, remat=remat))
@@ -170,7 +173,7 @@ def test_span_boundary_head_is_two_blocks_over_left_right_and_offset(config: Mod
     left, right = rng.normal(size=(2, 2, 3, 16)).astype(np.float32)
     offset, table = np.array([[0, 1, 3], [2, 2, 0]]), rng.normal(size=(50, 16)).astype(np.float32)
     head = SpanBoundaryHead(config, jnp.float32)
-    arguments = {"right": jnp.array(right), "offset": jnp.array(offset), "table": jnp.array(table)}
+    arguments = {"right": jnp.array(right), "offset": jnp.array(offset)}
     params = nn.unbox(head.init(jax.random.key(0), jnp.array(left), **arguments)["params"])
     params = jax.tree.map(lambda leaf: np.asarray(leaf) * 3 + 0.1, params)
 
@@ -183,7 +186,8 @@ def test_span_boundary_head_is_two_blocks_over_left_right_and_offset(config: Mod
     x = np.concatenate([left, right, params["offset_embedding"][offset]], -1)
     x = block(block(x, params["transform_0"]), params["transform_1"])
     expected = x @ table.T + params["bias"]
-    actual = jax.jit(head.apply)({"params": params}, jnp.array(left), **arguments)
+    output = jax.jit(head.apply)({"params": params}, jnp.array(left), **arguments)
+    (actual,) = tied_logits([output], table=jnp.array(table))
     np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=2e-4)
 
 

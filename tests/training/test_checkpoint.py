@@ -13,6 +13,7 @@ import pytest
 
 from spanbert_jax.config import CheckpointConfig, MeshConfig, OptimizerConfig, PretrainConfig
 from spanbert_jax.errors import UserError
+from spanbert_jax.model.layer_stack import stack_layers
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, load_run
 from spanbert_jax.training.mesh import make_mesh
 from spanbert_jax.training.pretraining import build
@@ -78,10 +79,29 @@ def test_a_state_comes_back_bit_for_bit_on_another_mesh(
     assert jax.tree.map(lambda leaf: leaf.sharding, restored) == jax.tree.map(
         lambda leaf: leaf.sharding, other
     )
-    kernel = restored.params["encoder"]["layers"]["layer"]["feed_forward"]["inner"]["kernel"]
-    assert kernel.addressable_data(0).shape == (1, 4, 16)
+    kernel = restored.params["encoder"]["layer_0"]["feed_forward"]["inner"]["kernel"]
+    assert kernel.addressable_data(0).shape == (4, 16)
     assert (position, older_position) == (DataPosition(80), DataPosition(72))
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(older))
+
+
+def test_a_run_goes_on_with_its_layers_scanned_or_unrolled_whichever_it_was_saved_with(
+    run_dir: Path, state: TrainState, config: PretrainConfig, tmp_path: Path
+) -> None:
+    scanned = dataclasses.replace(
+        config, compute=dataclasses.replace(config.compute, scan_layers=True)
+    )
+    abstract = abstract_state(scanned, MeshConfig(1, 4, 2))
+    with Checkpoints(run_dir, scanned, tokenizer_fingerprint="abc") as checkpoints:
+        stacked, position = checkpoints.restore(10, abstract)
+    assert_same_bits(stacked, stack_layers(state))
+    assert jax.tree.leaves(stacked)[3].sharding == jax.tree.leaves(abstract)[3].sharding
+    with Checkpoints(tmp_path, scanned, tokenizer_fingerprint="abc") as checkpoints:
+        checkpoints.save(11, stacked, position=position, held_out_loss=None)
+    with Checkpoints(tmp_path, config, tokenizer_fingerprint="abc") as checkpoints:
+        again, _ = checkpoints.restore(11, abstract_state(config, MeshConfig(4, 2, 1)))
+    assert_same_bits(again, state)
+    assert_same_bits(load_run(tmp_path).params, stacked.params)
 
 
 def test_parameters_are_read_alone_bit_for_bit_onto_one_device_and_without_a_warning(
