@@ -21,9 +21,12 @@ class ModelConfig:
     mlp_size: int = 3_072
     """Inner width of the feed-forward block (4 x hidden size)."""
     max_positions: int = 512
-    """Rows of the learned position embedding: the longest sequence, [CLS] and [SEP] included."""
+    """The longest sequence that has learned positions, [CLS] and [SEP] included."""
+    position_offset: int = 0
+    """Row of the position embedding that the first token uses (BERT 0; RoBERTa 2, whose table has
+    so many rows more)."""
     num_segments: int = 2
-    """Rows of the segment embedding."""
+    """Rows of the segment embedding; 0 for none (RoBERTa)."""
     dropout_rate: float = 0.1
     """Dropout after the embeddings and after each sub-layer (sec. 4.2)."""
     attention_dropout_rate: float = 0.1
@@ -32,6 +35,10 @@ class ModelConfig:
     """Added to the variance in every LayerNorm."""
     initializer_std: float = 0.02
     """Standard deviation of the normal initialisation of every matrix."""
+    pooler: bool = False
+    """A tanh layer over the state of [CLS], as BERT has for its next-sentence prediction."""
+    next_sentence_head: bool = False
+    """Train next-sentence prediction on sentence pairs, as BERT; needs --model.pooler."""
     span_boundary_head: bool = True
     """Train the span-boundary objective (sec. 3.2) beside the masked language model."""
     boundary_offset_size: int = 200
@@ -40,7 +47,7 @@ class ModelConfig:
     """Rows of that embedding; tokens deeper in a span are no SBO targets (released code)."""
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "num_layers", "num_heads", "mlp_size", "num_segments"):
+        for name in ("hidden_size", "num_layers", "num_heads", "mlp_size"):
             require_positive(f"--model.{name.replace('_', '-')}", getattr(self, name), "12")
         for name in ("boundary_offset_size", "max_boundary_offsets"):
             require_positive(f"--model.{name.replace('_', '-')}", getattr(self, name), "15")
@@ -61,6 +68,16 @@ class ModelConfig:
         require(
             self.max_positions >= 8, "--model.max-positions", self.max_positions,
             "must be at least 8", "use 512, as the paper",
+        )  # fmt: skip
+        for name, usual in (("num_segments", "2"), ("position_offset", "0")):
+            require(
+                getattr(self, name) >= 0, f"--model.{name.replace('_', '-')}", getattr(self, name),
+                "must not be negative", f"use {usual}, as BERT",
+            )  # fmt: skip
+        require(
+            self.pooler or not self.next_sentence_head,
+            "--model.next-sentence-head", self.next_sentence_head,
+            "predicts from the pooled state of [CLS]", "add --model.pooler",
         )  # fmt: skip
         require_fraction("--model.dropout-rate", self.dropout_rate)
         require_fraction("--model.attention-dropout-rate", self.attention_dropout_rate)

@@ -22,6 +22,9 @@ class Encoder(nn.Module):
     The layers are written out one after the other, each with parameters of its own (`layer_0` and
     on), or compiled once and looped over, with their parameters stacked on a leading axis
     (`layers`): each in the form that costs it no copy. `layer_stack` turns one into the other.
+
+    Unrolled, who asks for the collection `intermediates` finds the embeddings' output and that of
+    every layer in its `hidden_states`.
     """
 
     config: ModelConfig
@@ -57,9 +60,11 @@ class Encoder(nn.Module):
         mask: Bool[Array, "batch 1 length length"],
         seeds: UInt32[Array, "layers 3 2"] | None,
     ) -> Hidden:
+        self.sow("intermediates", "hidden_states", hidden)
         for index in range(self.config.num_layers):
             layer = self._layer()(self.config, self.dtype, name=f"layer_{index}")
             hidden = layer(hidden, mask, None if seeds is None else seeds[index])
+            self.sow("intermediates", "hidden_states", hidden)
         return hidden
 
     def _scanned(

@@ -17,6 +17,36 @@ from spanbert_jax.model.linear import Linear, table_product_float32
 
 Slots = Float[Array, "batch predictions embed"]
 Logits = Float[Array, "batch predictions vocab"]
+Pooled = Float[Array, "batch embed"]
+
+
+class Pooler(nn.Module):
+    """Linear and tanh over the state of [CLS], the first token of a row (BERT)."""
+
+    config: ModelConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, hidden: Hidden) -> Pooled:
+        size = self.config.hidden_size
+        kernel = self.param("kernel", matrix_init(self.config, None, "embed"), (size, size))
+        bias = self.param("bias", bias_init("embed"), (size,))
+        return jnp.tanh(hidden[:, 0] @ kernel.astype(self.dtype) + bias.astype(self.dtype))
+
+
+class NextSentenceHead(nn.Module):
+    """Whether the second segment is from elsewhere (1) or really followed (0): two logits (BERT).
+
+    Computed in float32: two columns are no work.
+    """
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, pooled: Pooled) -> Float[Array, "batch 2"]:
+        kernel = self.param("kernel", matrix_init(self.config, "embed", None), (pooled.shape[1], 2))
+        bias = self.param("bias", bias_init(None), (2,))
+        return pooled.astype(jnp.float32) @ kernel + bias
 
 
 def gather_positions(hidden: Hidden, positions: Int[Array, "batch predictions"]) -> Slots:

@@ -65,7 +65,7 @@ def attention_mask(
 
 
 class Embeddings(nn.Module):
-    """Sum of token, position and segment embeddings, normalised."""
+    """Sum of token, position and (where there are segments) segment embeddings, normalised."""
 
     config: ModelConfig
     dtype: Any
@@ -85,15 +85,19 @@ class Embeddings(nn.Module):
         tokens = self.param(
             "token_embedding", matrix_init(config, "vocab", "embed"), (config.vocab_size, size)
         )
+        num_rows = config.max_positions + config.position_offset
         positions = self.param(
-            "position_embedding", matrix_init(config, None, "embed"), (config.max_positions, size)
+            "position_embedding", matrix_init(config, None, "embed"), (num_rows, size)
         )
-        segments = self.param(
-            "segment_embedding", matrix_init(config, None, "embed"), (config.num_segments, size)
-        )
+        small_tables = [(positions, position_ids + config.position_offset)]
+        if config.num_segments:
+            segments = self.param(
+                "segment_embedding", matrix_init(config, None, "embed"), (config.num_segments, size)
+            )
+            small_tables.append((segments, segment_ids))
         # Rows gathered from a table split along `embed` would be split like it, batch and all.
         hidden = jnp.take(nn.with_logical_constraint(tokens, ("vocab", None)), token_ids, axis=0)
-        for table, ids in ((positions, position_ids), (segments, segment_ids)):
+        for table, ids in small_tables:
             hidden += jnp.take(nn.with_logical_constraint(table, (None, None)), ids, axis=0)
         hidden = layer_norm(config, "layer_norm")(hidden).astype(self.dtype)
         hidden = nn.with_logical_constraint(hidden, HIDDEN_AXES)

@@ -1,6 +1,6 @@
-"""SpanBERT: encoder, masked language head, span-boundary head.
+"""SpanBERT: encoder, masked language head, span-boundary head; for BERT, next-sentence head.
 
-In: the arrays of a batch. Out: vocabulary logits at the prediction slots.
+In: the arrays of a batch. Out: vocabulary logits at the prediction slots, logits of sentence pairs.
 """
 
 from typing import NamedTuple
@@ -14,6 +14,8 @@ from spanbert_jax.config import ComputeConfig, ModelConfig
 from spanbert_jax.model.encoder import Encoder
 from spanbert_jax.model.heads import (
     MaskedLanguageHead,
+    NextSentenceHead,
+    Pooler,
     SpanBoundaryHead,
     gather_positions,
     tied_logits,
@@ -21,10 +23,11 @@ from spanbert_jax.model.heads import (
 
 
 class PretrainLogits(NamedTuple):
-    """Vocabulary logits of each objective at the prediction slots."""
+    """Float32 logits of each objective, None of those that the model has no head for."""
 
     mlm: Float[Array, "batch predictions vocab"]
-    span_boundary: Float[Array, "batch predictions vocab"] | None
+    span_boundary: Float[Array, "batch predictions vocab"] | None = None
+    next_sentence: Float[Array, "batch 2"] | None = None
 
 
 def compute_dtype(compute: ComputeConfig, platform: str | None = None) -> jnp.dtype:
@@ -55,7 +58,7 @@ class SpanBert(nn.Module):
         boundary_offset: Int[Array, "batch predictions"],
         deterministic: bool = True,
     ) -> PretrainLogits:
-        """Return float32 logits (batch, predictions, vocab); no SBO logits without that head."""
+        """Return the logits of every head: (batch, predictions, vocab), of pairs (batch, 2)."""
         dtype = compute_dtype(self.compute)
         hidden, table = Encoder(self.config, self.compute, dtype, name="encoder")(
             token_ids,
@@ -67,12 +70,19 @@ class SpanBert(nn.Module):
         mlm = MaskedLanguageHead(self.config, dtype, name="mlm_head")(
             gather_positions(hidden, masked_positions)
         )
+        next_sentence = None
+        if self.config.pooler:
+            pooled = Pooler(self.config, dtype, name="pooler")(hidden)
+            if self.config.next_sentence_head:
+                head = NextSentenceHead(self.config, name="next_sentence_head")
+                next_sentence = head(pooled)
         if not self.config.span_boundary_head:
-            return PretrainLogits(tied_logits([mlm], table=table)[0], None)
+            (mlm_logits,) = tied_logits([mlm], table=table)
+            return PretrainLogits(mlm_logits, None, next_sentence)
         span_boundary = SpanBoundaryHead(self.config, dtype, name="span_boundary_head")(
             gather_positions(hidden, boundary_left),
             right=gather_positions(hidden, boundary_right),
             offset=boundary_offset,
         )
         mlm_logits, boundary_logits = tied_logits([mlm, span_boundary], table=table)
-        return PretrainLogits(mlm_logits, boundary_logits)
+        return PretrainLogits(mlm_logits, boundary_logits, next_sentence)

@@ -114,7 +114,8 @@ def model_logits(model: SpanBert, params: Any) -> LogitsFunction:
         return model.apply({"params": params}, **inputs)
 
     def logits(batch: PretrainBatch) -> Logits:
-        return Logits(*jax.device_get(apply(params, model_inputs(batch))))
+        judged = jax.device_get(apply(params, model_inputs(batch)))
+        return Logits(judged.mlm, judged.span_boundary)
 
     return logits
 

@@ -2,7 +2,7 @@
 
 XLA:CPU allocates the buffers of a step anew for each step, and glibc gives blocks that large back
 to the kernel when they are freed: the next step pays for a page fault every 4 KiB, which takes a
-fifth to a quarter of it.
+fifth to a quarter of it. Kept, it may lie in two pieces: up to the temporaries of one more step.
 """
 
 import ctypes

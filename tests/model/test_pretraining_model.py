@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -43,6 +44,11 @@ def apply(
     return logits
 
 
+def vocabulary_logits(logits: PretrainLogits) -> tuple[jax.Array, jax.Array]:
+    assert logits.span_boundary is not None
+    return logits.mlm, logits.span_boundary
+
+
 def test_attention_mask_of_the_docstring() -> None:
     mask = attention_mask(jnp.array([[1, 1, 2, 0]]))
     expected = [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
@@ -75,7 +81,7 @@ def test_documents_of_a_row_and_padding_do_not_see_each_other(
     after = apply(config, params, batch._replace(token_ids=changed))
     in_first_document = (batch.masked_positions[0] + 1) < 7
     assert in_first_document.any()
-    for old, new in zip(before, after, strict=True):
+    for old, new in zip(vocabulary_logits(before), vocabulary_logits(after), strict=True):
         np.testing.assert_array_equal(old[0][in_first_document], new[0][in_first_document])
         np.testing.assert_array_equal(old[1], new[1])
     np.testing.assert_array_equal(before.mlm[2:], after.mlm[2:])
@@ -99,7 +105,7 @@ def test_unrolled_scanned_and_recomputed_layers_are_equal(
             {"params": params}, **inputs(batch), deterministic=False,
             rngs={"dropout": jax.random.key(7)},
         )  # fmt: skip
-        return sum(jnp.sum(jnp.sin(part)) for part in logits)
+        return sum(jnp.sum(jnp.sin(part)) for part in vocabulary_logits(logits))
 
     value_and_gradient = jax.jit(jax.value_and_grad(loss), static_argnums=1)
     value, gradient = value_and_gradient(params, FLOAT32)
@@ -143,7 +149,7 @@ def test_bfloat16_gradients_are_those_of_float32_but_for_rounding(
             logits = apply(config, params, batch, compute)
             return sum(
                 cross_entropy(part, target_ids=targets, weights=jnp.ones_like(targets)).loss
-                for part in logits
+                for part in vocabulary_logits(logits)
             )
 
         return jax.grad(loss)(params)
@@ -162,7 +168,7 @@ def test_bfloat16_computes_what_float32_does_but_for_rounding(
     exact = apply(config, params, batch)
     rounded = apply(config, params, batch, ComputeConfig(dtype="bfloat16"))
     assert rounded.mlm.dtype == exact.mlm.dtype == jnp.float32
-    for a, b in zip(exact, rounded, strict=True):
+    for a, b in zip(vocabulary_logits(exact), vocabulary_logits(rounded), strict=True):
         np.testing.assert_allclose(a, b, atol=0.02 * np.abs(a).max())
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
 
@@ -198,8 +204,7 @@ def test_output_embedding_is_the_token_embedding(config: ModelConfig, batch: Pre
     assert not (batch.token_ids == unused).any()
     params["encoder"]["embeddings"]["token_embedding"] = table.at[unused].add(1.0)
     changed, plain = apply(config, params, batch), apply(config, init(config, batch), batch)
-    for new, old in zip(changed, plain, strict=True):
-        assert new is not None and old is not None
+    for new, old in zip(vocabulary_logits(changed), vocabulary_logits(plain), strict=True):
         assert np.abs(new[..., unused] - old[..., unused]).max() > 1e-3
         np.testing.assert_array_equal(
             np.delete(new, unused, axis=-1), np.delete(old, unused, axis=-1)
@@ -213,6 +218,39 @@ def test_a_model_without_span_boundary_head_has_neither_its_parameters_nor_its_l
     params = init(bert, batch)
     assert set(params) == {"encoder", "mlm_head"}
     assert apply(bert, params, batch).span_boundary is None
+
+
+def test_next_sentence_head_is_two_logits_of_the_pooled_first_state(
+    config: ModelConfig, batch: PretrainBatch
+) -> None:
+    bert = dataclasses.replace(config, pooler=True, next_sentence_head=True)
+    params = init(bert, batch)
+    pooler, head = params["pooler"], params["next_sentence_head"]
+    logits, state = jax.jit(partial(SpanBert(bert, FLOAT32).apply, mutable=["intermediates"]))(
+        {"params": params}, **inputs(batch)
+    )
+    hidden = state["intermediates"]["encoder"]["hidden_states"]
+    assert len(hidden) == 1 + config.num_layers
+    pooled = np.tanh(hidden[-1][:, 0] @ pooler["kernel"] + pooler["bias"])
+    expected = pooled @ head["kernel"] + head["bias"]
+    np.testing.assert_allclose(logits.next_sentence, expected, rtol=1e-4, atol=1e-5)
+    assert apply(dataclasses.replace(config, pooler=True), params, batch).next_sentence is None
+
+
+def test_positions_begin_at_their_offset_and_without_segments_segment_ids_do_nothing(
+    config: ModelConfig, batch: PretrainBatch
+) -> None:
+    roberta = dataclasses.replace(config, position_offset=2, num_segments=0)
+    params = init(roberta, batch)
+    embeddings = params["encoder"]["embeddings"]
+    assert "segment_embedding" not in embeddings
+    assert embeddings["position_embedding"].shape == (config.max_positions + 2, 16)
+    expected = apply(roberta, params, batch)
+    no_segments = batch._replace(segment_ids=np.zeros_like(batch.segment_ids))
+    np.testing.assert_array_equal(apply(roberta, params, no_segments).mlm, expected.mlm)
+    bert = dataclasses.replace(config, max_positions=config.max_positions + 2, num_segments=0)
+    shifted = batch._replace(position_ids=batch.position_ids + 2)
+    np.testing.assert_array_equal(apply(bert, params, shifted).mlm, expected.mlm)
 
 
 BASE = ModelConfig(vocab_size=28_996)

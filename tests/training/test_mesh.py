@@ -95,14 +95,14 @@ def shard_shapes(tree: dict) -> dict[str, tuple[int, ...]]:
 def test_each_device_holds_its_piece_of_parameters_and_moments(on_every_axis: Trained) -> None:
     state = on_every_axis.state
     shapes = shard_shapes(state.params)
-    layer = "encoder/layers/layer"
+    layer = "encoder/layer_0"
     # Whole: 50 x 16; a layer of 4 x 4 x 16, 16 x 32, 32 x 16, 16; 50.
     expected = {
         "encoder/embeddings/token_embedding": (25, 8),
-        f"{layer}/attention/out_kernel": (1, 2, 4, 8),
-        f"{layer}/feed_forward/inner/kernel": (1, 8, 16),
-        f"{layer}/feed_forward/outer/kernel": (1, 16, 8),
-        f"{layer}/attention_norm/scale": (1, 8),
+        f"{layer}/attention/out_kernel": (2, 4, 8),
+        f"{layer}/feed_forward/inner/kernel": (8, 16),
+        f"{layer}/feed_forward/outer/kernel": (16, 8),
+        f"{layer}/attention_norm/scale": (8,),
         "mlm_head/bias": (25,),
     }
     assert {name: shapes[name] for name in expected} == expected
