@@ -13,6 +13,8 @@ REQUIREMENTS = [
     "tensorflow>=2.21,<2.22; platform_system!='Linux' or platform_machine!='x86_64'",
     "tensorflow-datasets>=4.9.10,<5",  # the tfds: corpus source
     "numpy>=2.1",  # arrays on the host
+    "ml_dtypes>=0.5",  # bfloat16 in them
+    "safetensors>=0.4.5,<1",  # released weights, read lazily and written
     "sentencepiece>=0.2.1,<0.3",  # unigram and BPE tokenizers
     "tokenizers>=0.23,<0.24",  # WordPiece, in Rust
     "mwparserfromhell>=0.7.2,<0.8",  # wiki markup to text
@@ -39,6 +41,8 @@ EXTRAS = {
     "cuda": ["jax[cuda12]>=0.10.2,<0.11"],
     # Side-by-side benchmarks against PyTorch (tests/benchmarks).
     "bench": ["torch>=2.9", "transformers>=5"],
+    # Parity tests against PyTorch (tests/parity).
+    "parity": ["torch>=2.9", "transformers>=5"],
 }
 
 setup(

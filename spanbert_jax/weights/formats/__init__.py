@@ -1,0 +1,1 @@
+"""A module for each form in which released weights lie on disk; tensors.py chooses among them."""

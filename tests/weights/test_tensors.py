@@ -1,0 +1,146 @@
+"""Weights are opened by what the path is, read one array at a time, and refused when damaged."""
+
+import json
+import struct
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from spanbert_jax.errors import UserError
+from spanbert_jax.weights.tensors import TensorInfo, open_tensors, write_safetensors
+
+ARRAYS = {
+    "encoder.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "encoder.half": np.array([0.5, -2.0], np.float16),
+    "encoder.brain": np.array([1.5, -3.0, 0.0], ml_dtypes.bfloat16),
+    "position_ids": np.arange(4, dtype=np.int64)[None],
+    "step": np.array(7, np.int32),
+}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    write_safetensors(path, ARRAYS, {"format": "pt"})
+    return path
+
+
+def split(folder: Path) -> Path:
+    """The same arrays in two files and an index."""
+    file_of = {name: f"model-{i % 2 + 1}.safetensors" for i, name in enumerate(ARRAYS)}
+    for file in set(file_of.values()):
+        held = {name: ARRAYS[name] for name in ARRAYS if file_of[name] == file}
+        write_safetensors(folder / file, held, {})
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": file_of}))
+    return index
+
+
+def assert_holds_the_arrays(path: Path) -> None:
+    with open_tensors(path) as tensors:
+        assert sorted(tensors.names()) == sorted(ARRAYS)
+        for name, array in ARRAYS.items():
+            assert tensors.info(name) == TensorInfo(array.shape, array.dtype)
+            np.testing.assert_array_equal(tensors[name], array)
+            assert tensors[name].dtype == array.dtype
+
+
+def test_what_is_written_is_read_back_from_file_or_folder(file):
+    assert_holds_the_arrays(file)
+    assert_holds_the_arrays(file.parent)
+
+
+def test_a_model_in_several_files_reads_as_one(tmp_path):
+    index = split(tmp_path)
+    assert_holds_the_arrays(index)
+    assert_holds_the_arrays(tmp_path)
+
+
+def test_a_whole_file_is_preferred_to_several(tmp_path):
+    split(tmp_path)
+    write_safetensors(tmp_path / "model.safetensors", {"alone": np.zeros(1)}, {})
+    with open_tensors(tmp_path) as tensors:
+        assert tensors.names() == ["alone"]
+
+
+def test_a_name_that_is_not_there_is_no_tensor(file):
+    with open_tensors(file) as tensors:
+        assert "encoder.weight" in tensors and "decoder.weight" not in tensors
+        with pytest.raises(KeyError, match=r"model.safetensors holds no tensor decoder.weight"):
+            tensors["decoder.weight"]
+
+
+def test_transposed_and_sliced_arrays_are_written_as_they_look(tmp_path):
+    table = np.arange(24, dtype=np.float32).reshape(4, 6)
+    views = {"transposed": table.T, "sliced": table[1::2, ::-2]}
+    write_safetensors(tmp_path / "views.safetensors", views, {})
+    with open_tensors(tmp_path / "views.safetensors") as tensors:
+        for name, view in views.items():
+            np.testing.assert_array_equal(tensors[name], view)
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(UserError, match=r"taken: must be a file that can be written"):
+        write_safetensors(tmp_path / "taken", ARRAYS, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def altered_header(content: bytes) -> bytes:
+    """Every offset moved by eight bytes: beyond the end of the file."""
+    length = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + length])
+    for name in ARRAYS:
+        header[name]["data_offsets"] = [offset + 8 for offset in header[name]["data_offsets"]]
+    encoded = json.dumps(header).encode()
+    return struct.pack("<Q", len(encoded)) + encoded + content[8 + length :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-3],
+        lambda content: content[:20],
+        lambda content: content[:5],
+        lambda content: struct.pack("<Q", 1 << 40) + content[8:],
+        lambda content: content[:8] + b"}" + content[9:],
+        altered_header,
+    ],
+)
+def test_a_damaged_file_is_refused_when_it_is_opened(file, damage):
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(UserError, match=r"model.safetensors: must be .*; download"):
+        open_tensors(file)
+
+
+def test_the_files_that_an_index_misses_are_named(tmp_path):
+    index = split(tmp_path)
+    (tmp_path / "model-2.safetensors").unlink()
+    with pytest.raises(UserError, match=r"1 of 2 are missing: model-2.safetensors; download"):
+        open_tensors(index)
+
+
+def test_a_file_without_a_tensor_of_the_index_is_refused(tmp_path):
+    index = split(tmp_path)
+    write_safetensors(tmp_path / "model-2.safetensors", {"other": np.zeros(1)}, {})
+    with pytest.raises(UserError, match=r"model-2.safetensors: must hold tensor encoder.half"):
+        open_tensors(index)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"weight_map": {"a": "../b"}}', '{"weight_map": {"a": 3}}']
+)
+def test_an_index_of_another_form_is_refused(tmp_path, content):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(content)
+    with pytest.raises(UserError, match=r"index.json: must be JSON whose weight_map"):
+        open_tensors(index)
+
+
+def test_a_path_that_is_no_model_says_what_was_looked_for(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere: must be a file of weights or a folder"):
+        open_tensors(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"must hold a model, found none of model.safetensors"):
+        open_tensors(tmp_path)
