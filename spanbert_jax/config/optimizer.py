@@ -39,7 +39,7 @@ class OptimizerConfig:
     """Decoupled. The released command; the paper says 0.1 (sec. 4.2)."""
     no_decay: tuple[str, ...] = ()
     """Parameters without weight decay: parts of their names, such as `bias` or `norm`.
-    The released code decays all of them in pretraining; in fine-tuning neither of these two."""
+    The released code decays all of them in pretraining, and in fine-tuning all but these two."""
     max_grad_norm: float = 1.0
     """Gradients with a larger norm are scaled down to it; 0 leaves them (released command, where it
     hardly ever acts, for the same reason as epsilon)."""

@@ -12,9 +12,11 @@ import numpy as np
 import optax
 import pytest
 
-from spanbert_jax.config import OptimizerConfig
+from spanbert_jax.config import FINE_TUNING_OPTIMIZER, OptimizerConfig, PretrainConfig
 from spanbert_jax.errors import ConfigError
+from spanbert_jax.training.mesh import make_mesh
 from spanbert_jax.training.optimizer import decay_mask, make_optimizer, scale_by_raw_moments
+from spanbert_jax.training.pretraining import build
 
 
 def test_decay_mask_of_the_docstring() -> None:
@@ -28,6 +30,21 @@ def test_decay_mask_knows_parts_of_names_at_every_depth() -> None:
     assert decay_mask(params, ("bias", "layer_norm")) == {
         "layer_norm": {"scale": False}, "head": {"qkv_bias": False, "kernel": True},
     }  # fmt: skip
+
+
+def test_fine_tuning_decays_matrices_and_embeddings_alone(config: PretrainConfig) -> None:
+    mesh = make_mesh(config.mesh)
+    with jax.set_mesh(mesh):
+        params = build(config, mesh).abstract_state.params
+    mask = decay_mask(params, FINE_TUNING_OPTIMIZER.no_decay)
+    names: dict[bool, set[str]] = {True: set(), False: set()}
+    for path, decays in jax.tree_util.tree_leaves_with_path(mask):
+        names[decays].add(path[-1].key)
+    assert names[True] == {
+        "kernel", "qkv_kernel", "out_kernel", "token_embedding", "position_embedding",
+        "segment_embedding", "offset_embedding",
+    }  # fmt: skip
+    assert names[False] == {"bias", "qkv_bias", "out_bias", "scale"}
 
 
 CONFIG = OptimizerConfig(
