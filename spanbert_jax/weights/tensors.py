@@ -4,6 +4,7 @@ In: a file or folder, local or gs://. Out: `Tensors`, arrays by the names that t
 Nothing of PyTorch is needed, and no code that a file may carry is ever run.
 """
 
+import fnmatch
 import os
 import tempfile
 from pathlib import Path
@@ -60,16 +61,16 @@ def open_tensors(path: epath.PathLike) -> Tensors:
 
 def _model_in(folder: epath.Path) -> epath.Path:
     """The first of the files that a folder may hold."""
+    names = sorted(path.name for path in folder.iterdir())
     for pattern in _IN_A_FOLDER:
-        found = sorted(folder.glob(pattern))
+        found = fnmatch.filter(names, pattern)
         if len(found) > 1:
-            listed = ", ".join(path.name for path in found[:5])
             raise UserError(
-                f"{folder}: must hold one {pattern}, found {listed}{' ...' * (len(found) > 5)}; "
-                "name the file that you mean"
+                f"{folder}: must hold one {pattern}, found {', '.join(found[:5])}"
+                f"{' ...' * (len(found) > 5)}; name the file that you mean"
             )
         if found:
-            return found[0]
+            return folder / found[0]
     raise UserError(
         f"{folder}: must hold a model, found none of {', '.join(_IN_A_FOLDER)}; name the folder "
         "or file that holds the weights"
