@@ -9,15 +9,16 @@ is a property, never stored.
 from spanbert_jax.config.data import DataConfig, MaskingConfig, MaskingScheme, PrepareConfig
 from spanbert_jax.config.experiment import PretrainConfig, check_devices
 from spanbert_jax.config.model import ComputeConfig, ModelConfig
+from spanbert_jax.config.optimizer import FINE_TUNING_OPTIMIZER, OptimizerConfig
 from spanbert_jax.config.training import (
     CheckpointConfig,
     MeshConfig,
     ObjectiveConfig,
-    OptimizerConfig,
     TrainingConfig,
 )
 
 __all__ = [
+    "FINE_TUNING_OPTIMIZER",
     "CheckpointConfig",
     "ComputeConfig",
     "DataConfig",

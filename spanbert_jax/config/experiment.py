@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 from spanbert_jax.config.data import DataConfig, MaskingConfig, PrepareConfig
 from spanbert_jax.config.model import ComputeConfig, ModelConfig
+from spanbert_jax.config.optimizer import OptimizerConfig
 from spanbert_jax.config.training import (
     CheckpointConfig,
     MeshConfig,
     ObjectiveConfig,
-    OptimizerConfig,
     TrainingConfig,
 )
 from spanbert_jax.errors import require

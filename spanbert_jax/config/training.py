@@ -1,10 +1,10 @@
-"""Objective, optimizer, rhythm of the loop, checkpoints and mesh."""
+"""Objective, rhythm of the loop, checkpoints and mesh."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
-from spanbert_jax.errors import require, require_fraction, require_positive
+from spanbert_jax.errors import require, require_positive
 
 
 @dataclass(frozen=True)
@@ -25,44 +25,6 @@ class ObjectiveConfig:
             "must not be negative",
             "use 1.0, as the paper, or 0 to leave the objective out",
         )
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """AdamW with linear warmup and decay (sec. 4.2)."""
-
-    learning_rate: float = 1e-4
-    """Peak, reached after the warmup (sec. 4.2)."""
-    warmup_steps: int = 10_000
-    """Steps of linear warmup (sec. 4.2)."""
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    """Added to the root of the second moment (sec. 4.2). The released trainer divides gradients
-    once more, by some 600 masked tokens: there 1e-8 acts like 6e-6 on the mean gradient here."""
-    weight_decay: float = 0.01
-    """Decoupled. The released command; the paper says 0.1 (sec. 4.2)."""
-    no_decay: tuple[str, ...] = ()
-    """Parameters without weight decay: parts of their names, such as `bias` or `norm`.
-    The released code decays all of them."""
-    max_grad_norm: float = 1.0
-    """Gradients with a larger global norm are scaled down to it (released command, where it hardly
-    ever acts, for the same reason)."""
-
-    def __post_init__(self) -> None:
-        require_positive("--optimizer.learning-rate", self.learning_rate, "1e-4")
-        require(
-            self.warmup_steps >= 0, "--optimizer.warmup-steps", self.warmup_steps,
-            "must not be negative", "use 10000, as the paper, or 0 for none",
-        )  # fmt: skip
-        require_fraction("--optimizer.beta1", self.beta1)
-        require_fraction("--optimizer.beta2", self.beta2)
-        require_positive("--optimizer.epsilon", self.epsilon, "1e-8")
-        require(
-            self.weight_decay >= 0.0, "--optimizer.weight-decay", self.weight_decay,
-            "must not be negative", "use 0.01, as the released code, or 0 for none",
-        )  # fmt: skip
-        require_positive("--optimizer.max-grad-norm", self.max_grad_norm, "1.0")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from spanbert_jax.training.mesh import (
 )
 from spanbert_jax.training.meter import Workload
 from spanbert_jax.training.objective import PretrainObjective
-from spanbert_jax.training.optimizer import linear_schedule, make_optimizer
+from spanbert_jax.training.optimizer import make_optimizer
+from spanbert_jax.training.schedule import make_schedule
 from spanbert_jax.training.train_step import (
     TrainState,
     init_state,
@@ -64,7 +65,7 @@ class Pretraining:
 def build(config: PretrainConfig, mesh: Mesh) -> Pretraining:
     """Shard and jit the model of `config`, whose vocabulary size is resolved."""
     objective = PretrainObjective(SpanBert(config.model, config.compute), config.objective)
-    schedule = linear_schedule(config.optimizer, config.training.num_steps)
+    schedule = make_schedule(config.optimizer, config.training.num_steps)
     optimizer = make_optimizer(config.optimizer, schedule)
     seed = config.training.seed
     # Parameters do not depend on the batch: one row for each way it is split is enough.

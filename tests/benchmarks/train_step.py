@@ -34,7 +34,8 @@ from spanbert_jax.model.flops import train_step_flops
 from spanbert_jax.model.pretraining import SpanBert
 from spanbert_jax.training.host_memory import keep_freed_memory
 from spanbert_jax.training.objective import PretrainObjective
-from spanbert_jax.training.optimizer import linear_schedule, make_optimizer
+from spanbert_jax.training.optimizer import make_optimizer
+from spanbert_jax.training.schedule import make_schedule
 from spanbert_jax.training.train_step import init_state, make_train_step
 
 SIZES = {
@@ -74,7 +75,7 @@ def our_step(model: ModelConfig, batch: PretrainBatch, *, scan_layers: bool) -> 
     """A closure that takes one step and waits for it."""
     compute = ComputeConfig(dtype="float32", scan_layers=scan_layers)
     objective = PretrainObjective(SpanBert(model, compute), ObjectiveConfig())
-    schedule = linear_schedule(OptimizerConfig(), num_steps=100_000)
+    schedule = make_schedule(OptimizerConfig(), num_steps=100_000)
     optimizer = make_optimizer(OptimizerConfig(), schedule)
     train_step = make_train_step(
         objective, optimizer, schedule=schedule, num_microbatches=1, seed=0

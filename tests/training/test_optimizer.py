@@ -1,4 +1,7 @@
-"""The schedule of the released code, and AdamW against the formulas of its papers."""
+"""Each form of Adam against the formulas of its paper, and configs that make no sense.
+
+tests/golden compares them with the numbers of the original.
+"""
 
 import dataclasses
 from typing import Any
@@ -6,30 +9,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from spanbert_jax.config import OptimizerConfig
-from spanbert_jax.training.optimizer import decay_mask, linear_schedule, make_optimizer
-
-
-@pytest.mark.parametrize(
-    ("step", "expected"),
-    [
-        (0, 0.2), (1, 0.2),  # the first two updates share a value
-        (5, 1.0), (9, 1.8), (10, 2.0),  # warmup, to the peak
-        (11, 1.78), (50, 1.0), (99, 0.02), (100, 0.0),  # 2 x (1 - step / 100): from 2.0 to 1.78
-        (150, 0.0),
-    ],
-)  # fmt: skip
-def test_schedule_warms_up_drops_a_little_and_falls_to_zero(step: int, expected: float) -> None:
-    schedule = linear_schedule(OptimizerConfig(learning_rate=2.0, warmup_steps=10), 100)
-    np.testing.assert_allclose(schedule(jnp.int32(step)), expected, rtol=1e-5, atol=1e-6)
-
-
-def test_schedule_without_warmup_only_falls() -> None:
-    schedule = linear_schedule(OptimizerConfig(learning_rate=1.0, warmup_steps=0), 4)
-    rates = [float(schedule(jnp.int32(step))) for step in range(5)]
-    np.testing.assert_allclose(rates, [0.75, 0.75, 0.5, 0.25, 0.0])
+from spanbert_jax.config import FINE_TUNING_OPTIMIZER, OptimizerConfig, PretrainConfig
+from spanbert_jax.errors import ConfigError
+from spanbert_jax.training.mesh import make_mesh
+from spanbert_jax.training.optimizer import decay_mask, make_optimizer, scale_by_raw_moments
+from spanbert_jax.training.pretraining import build
 
 
 def test_decay_mask_of_the_docstring() -> None:
@@ -43,6 +30,21 @@ def test_decay_mask_knows_parts_of_names_at_every_depth() -> None:
     assert decay_mask(params, ("bias", "layer_norm")) == {
         "layer_norm": {"scale": False}, "head": {"qkv_bias": False, "kernel": True},
     }  # fmt: skip
+
+
+def test_fine_tuning_decays_matrices_and_embeddings_alone(config: PretrainConfig) -> None:
+    mesh = make_mesh(config.mesh)
+    with jax.set_mesh(mesh):
+        params = build(config, mesh).abstract_state.params
+    mask = decay_mask(params, FINE_TUNING_OPTIMIZER.no_decay)
+    names: dict[bool, set[str]] = {True: set(), False: set()}
+    for path, decays in jax.tree_util.tree_leaves_with_path(mask):
+        names[decays].add(path[-1].key)
+    assert names[True] == {
+        "kernel", "qkv_kernel", "out_kernel", "token_embedding", "position_embedding",
+        "segment_embedding", "offset_embedding",
+    }  # fmt: skip
+    assert names[False] == {"bias", "qkv_bias", "out_bias", "scale"}
 
 
 CONFIG = OptimizerConfig(
@@ -86,7 +88,7 @@ def adam(param: np.ndarray, gradients: list[np.ndarray], *, decay: float) -> np.
 def test_steps_are_those_of_adamw_on_gradients_clipped_by_their_global_norm(
     no_decay: tuple[str, ...], kernel_decay: float, bias_decay: float
 ) -> None:
-    actual = updated(dataclasses.replace(CONFIG, no_decay=no_decay))
+    actual = updated(dataclasses.replace(CONFIG, name="adamw", no_decay=no_decay))
     kernel, bias = PARAMS["dense"]["kernel"], PARAMS["dense"]["bias"]
     kernel_gradients = [np.array([[3.0, 4.0]]) * 2 / 13, np.array([[0.6, 0.0]])]
     bias_gradients = [np.array([12.0]) * 2 / 13, np.array([-0.8])]
@@ -96,3 +98,98 @@ def test_steps_are_those_of_adamw_on_gradients_clipped_by_their_global_norm(
     np.testing.assert_allclose(
         actual["bias"], adam(bias, bias_gradients, decay=bias_decay), rtol=1e-6
     )
+
+
+def from_raw_moments(param: np.ndarray, gradients: list[np.ndarray], *, corrects: bool) -> Any:
+    """Kingma and Ba 2015, end of sec. 2, after the decay; with no bias correction, as BERT."""
+    first = second = np.zeros_like(param)
+    for step, (rate, gradient) in enumerate(zip(RATES, gradients, strict=True), start=1):
+        first = 0.8 * first + 0.2 * gradient
+        second = 0.9 * second + 0.1 * gradient**2
+        factor = np.sqrt(1 - 0.9**step) / (1 - 0.8**step) if corrects else 1.0
+        param = param * (1 - rate * 0.5)
+        param = param - rate * factor * first / (np.sqrt(second) + 1e-3)
+    return param
+
+
+@pytest.mark.parametrize(("name", "corrects"), [("fairseq_adamw", True), ("bert_adam", False)])
+def test_steps_of_the_released_code_add_epsilon_to_the_raw_root(name: str, corrects: bool) -> None:
+    actual = updated(dataclasses.replace(CONFIG, name=name, max_grad_norm=0.0))
+    for part, param in PARAMS["dense"].items():
+        gradients = [each["dense"][part] for each in GRADIENTS]
+        expected = from_raw_moments(param, gradients, corrects=corrects)
+        np.testing.assert_allclose(actual[part], expected, rtol=1e-6)
+
+
+def test_gradients_may_be_clipped_tensor_by_tensor() -> None:
+    config = dataclasses.replace(CONFIG, name="bert_adam", clip_by="tensor_norm")
+    gradients = [np.array([[3.0, 4.0]]) * 2 / 5, np.array([[0.6, 0.0]])]
+    expected = from_raw_moments(PARAMS["dense"]["kernel"], gradients, corrects=False)
+    np.testing.assert_allclose(updated(config)["kernel"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.9, 0.999])
+def test_bias_correction_is_exact_from_the_first_update_on(beta: float) -> None:
+    """A constant gradient has moments g and g^2 however few updates there were."""
+    adam = scale_by_raw_moments(beta, beta, epsilon=1e-30, bias_correction=True)
+    state = adam.init(jnp.zeros(2))
+    for step in range(1, 4):
+        update, state = adam.update(jnp.array([2.0, -3.0]), state)
+        # sqrt(v) is g sqrt(1 - beta^t), and so is its correction.
+        np.testing.assert_allclose(update, [1.0, -1.0], rtol=5e-7, err_msg=f"update {step}")
+
+
+def test_every_optimizer_keeps_the_same_state_so_that_a_run_can_change_it() -> None:
+    params = jax.tree.map(jnp.float32, PARAMS)
+    states = [
+        make_optimizer(config, optax.constant_schedule(0.1)).init(params)
+        for config in (
+            CONFIG,
+            dataclasses.replace(CONFIG, name="adamw", max_grad_norm=0.0),
+            dataclasses.replace(CONFIG, name="bert_adam", clip_by="tensor_norm"),
+        )
+    ]
+    shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state) for state in states]
+    assert shapes[0] == shapes[1] == shapes[2]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"name": "lamb"},
+            "--optimizer.name lamb: must be one of fairseq_adamw, adamw, bert_adam;",
+        ),
+        ({"schedule": "cosine"}, "--optimizer.schedule cosine: must be one of polynomial, warmup"),
+        ({"clip_by": "norm"}, "--optimizer.clip-by norm: must be one of global_norm, tensor_norm;"),
+        ({"max_grad_norm": -1.0}, "--optimizer.max-grad-norm -1.0: must not be negative; use 1.0"),
+        (
+            {"max_grad_norm": 0.0, "clip_by": "tensor_norm"},
+            "--optimizer.clip-by tensor_norm: has no effect with --optimizer.max-grad-norm 0;",
+        ),
+        ({"warmup_fraction": 1.0}, r"--optimizer.warmup-fraction 1.0: must be in \[0, 1\);"),
+        (
+            {"warmup_fraction": 0.1},
+            "--optimizer.warmup-fraction 0.1: stands beside --optimizer.warmup-steps 10000; a "
+            "warmup has one length; set the other one to 0",
+        ),
+        ({"decay_power": 0.0}, "--optimizer.decay-power 0.0: must be greater than 0;"),
+        (
+            {"end_learning_rate": 2e-4},
+            r"--optimizer.end-learning-rate 0.0002: must be in \[0, --optimizer.learning-rate ",
+        ),
+        (
+            {"schedule": "warmup_linear", "decay_power": 2.0},
+            "--optimizer.decay-power 2.0: has no effect on --optimizer.schedule warmup_linear;",
+        ),
+        (
+            {"schedule": "warmup_linear", "end_learning_rate": 1e-5},
+            "--optimizer.end-learning-rate 1e-05: has no effect on --optimizer.schedule warmup_",
+        ),
+    ],
+)
+def test_a_field_out_of_range_or_without_effect_is_refused(
+    fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        OptimizerConfig(**fields)

@@ -140,7 +140,26 @@ def test_an_index_of_another_form_is_refused(tmp_path, content):
 
 
 def test_a_path_that_is_no_model_says_what_was_looked_for(tmp_path):
-    with pytest.raises(UserError, match=r"nowhere: must be a file of weights or a folder"):
+    with pytest.raises(
+        UserError, match=r"nowhere: must be a file of weights, the prefix .* found nothing"
+    ):
         open_tensors(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"must hold a model, found none of model.safetensors"):
         open_tensors(tmp_path)
+
+
+def test_what_a_clone_leaves_in_place_of_a_large_file_is_known(tmp_path):
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+        with pytest.raises(UserError, match=r"begins with .*git-lfs.*; run git lfs pull"):
+            open_tensors(tmp_path / name)
+
+
+def test_a_file_of_another_kind_says_how_it_begins(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"config.json: must be .* begins with b'{}'; name the"):
+        open_tensors(tmp_path / "config.json")
+
+
+def test_a_form_is_known_by_its_content_whatever_its_name(file):
+    assert_holds_the_arrays(file.rename(file.parent / "1f2e3d"))

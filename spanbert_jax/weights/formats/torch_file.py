@@ -27,8 +27,6 @@ from spanbert_jax.weights.formats.torch_pickle import (
 
 ARCHIVE_START = b"PK\x03\x04"
 PICKLE_START = b"\x80"
-# The last for what is encrypted or compressed in a way that Python does not know.
-_ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, RuntimeError)
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 
 
@@ -47,20 +45,16 @@ class TorchFile(Tensors):
     def __init__(self, path: os.PathLike[str], *, where: str) -> None:
         with ExitStack() as opened:
             self._file = opened.enter_context(open(path, "rb"))
-            is_archive = self._file.read(len(ARCHIVE_START)) == ARCHIVE_START
-            read = _read_archive if is_archive else _read_pickles
-            content, self._records = read(self._file, where)
+            content, self._records = _contents(self._file, where)
             self._tensors = state_dict(content, where=where)
+            size = os.stat(path).st_size
             for name, tensor in self._tensors.items():
-                self._check(name, tensor, where)
+                record = self._records.get(tensor.storage.key)
+                if record is None or not _holds(record, tensor, size):
+                    raise damaged(where, f"what is stored of tensor {name} is missing or cut off")
             infos = {name: TensorInfo(t.shape, t.dtype) for name, t in self._tensors.items()}
             super().__init__(where, infos)
             opened.pop_all()
-
-    def _check(self, name: str, tensor: StoredTensor, where: str) -> None:
-        record = self._records.get(tensor.storage.key)
-        if record is None or tensor.first_byte + tensor.num_bytes > record.num_bytes:
-            raise damaged(where, f"what is stored of tensor {name} is missing or too short")
 
     def _read(self, name: str) -> np.ndarray:
         tensor = self._tensors[name]
@@ -78,6 +72,11 @@ class TorchFile(Tensors):
         self._file.close()
 
 
+def _holds(record: Record, tensor: StoredTensor, file_size: int) -> bool:
+    inside = tensor.first_byte + tensor.num_bytes <= record.num_bytes
+    return inside and record.start + record.num_bytes <= file_size
+
+
 def _arranged(elements: np.ndarray, tensor: StoredTensor) -> np.ndarray:
     """The elements in the tensor's shape; those that lie between its own are let go.
 
@@ -88,28 +87,38 @@ def _arranged(elements: np.ndarray, tensor: StoredTensor) -> np.ndarray:
     return view if view.size == elements.size else view.copy()
 
 
-def _read_archive(file: BinaryIO, where: str) -> tuple[object, dict[str, Record]]:
-    """The pickled object and the records of a zip archive."""
+def _contents(file: BinaryIO, where: str) -> tuple[object, dict[str, Record]]:
+    """The pickled object, and the records by key."""
+    is_archive = file.read(len(ARCHIVE_START)) == ARCHIVE_START
+    file.seek(0)
     try:
-        with zipfile.ZipFile(file) as archive:
-            entries = {entry.filename: entry for entry in archive.infolist()}
-            folder = _folder_of_pickle(entries, where)
-            byte_order = f"{folder}byteorder"
-            if byte_order in entries and archive.read(byte_order) != b"little":
-                raise UserError(
-                    f"{where}: must be of a little-endian machine, found big-endian numbers; load "
-                    "it with PyTorch and save it with safetensors.torch.save_file"
-                )
-            with archive.open(f"{folder}data.pkl") as pickled:
-                content = TorchUnpickler(pickled, where=where).read()
-        prefix = f"{folder}data/"
-        records = {
-            name.removeprefix(prefix): _record(file, entry, where)
-            for name, entry in entries.items()
-            if name.startswith(prefix)
-        }
-    except _ARCHIVE_ERRORS as error:
-        raise damaged(where, str(error)) from error
+        return (_read_archive if is_archive else _read_pickles)(file, where)
+    except UserError:
+        raise
+    # pickle and zipfile raise anything over damaged bytes, MemoryError and struct.error among it.
+    except Exception as error:
+        raise damaged(where, f"{type(error).__name__}: {error}") from error
+
+
+def _read_archive(file: BinaryIO, where: str) -> tuple[object, dict[str, Record]]:
+    """Of a zip archive."""
+    with zipfile.ZipFile(file) as archive:
+        entries = {entry.filename: entry for entry in archive.infolist()}
+        folder = _folder_of_pickle(entries, where)
+        byte_order = f"{folder}byteorder"
+        if byte_order in entries and archive.read(byte_order) != b"little":
+            raise UserError(
+                f"{where}: must be of a little-endian machine, found big-endian numbers; load "
+                "it with PyTorch and save it with safetensors.torch.save_file"
+            )
+        with archive.open(f"{folder}data.pkl") as pickled:
+            content = TorchUnpickler(pickled, where=where).load()
+    prefix = f"{folder}data/"
+    records = {
+        name.removeprefix(prefix): _record(file, entry, where)
+        for name, entry in entries.items()
+        if name.startswith(prefix)
+    }
     return content, records
 
 
@@ -138,18 +147,17 @@ def _record(file: BinaryIO, entry: zipfile.ZipInfo, where: str) -> Record:
 
 
 def _read_pickles(file: BinaryIO, where: str) -> tuple[object, dict[str, Record]]:
-    """The pickled object and the storages of a file from before PyTorch 1.6."""
-    file.seek(0)
-    if TorchUnpickler(file, where=where).read() != _MAGIC_NUMBER:
+    """Of a file from before PyTorch 1.6."""
+    if TorchUnpickler(file, where=where).load() != _MAGIC_NUMBER:
         raise UserError(
             f"{where}: must be a file of torch.save, found a pickle of another program; save the "
             "state dict with torch.save or safetensors"
         )
     for _ in ("version", "machine"):
-        TorchUnpickler(file, where=where).read()
+        TorchUnpickler(file, where=where).load()
     unpickler = TorchUnpickler(file, where=where)
-    content = unpickler.read()
-    keys = TorchUnpickler(file, where=where).read()
+    content = unpickler.load()
+    keys = TorchUnpickler(file, where=where).load()
     return content, _storages_in_a_row(file, keys, unpickler.storages, where)
 
 

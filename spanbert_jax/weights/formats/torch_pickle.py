@@ -157,28 +157,18 @@ _MEANINGS: dict[tuple[str, str], object] = {
 }
 
 
-class TorchUnpickler(pickle.Unpickler):
-    """Reads one pickle of a PyTorch file; `storages` gathers what its tensors refer to, by key."""
+# The one in Python: that in C takes as much memory as a number in the file asks for.
+class TorchUnpickler(pickle._Unpickler):
+    """Reads one pickle of a PyTorch file; `storages` gathers what its tensors refer to, by key.
+
+    `load` raises `UserError` for a name that no state dict needs, and over damaged bytes anything.
+    """
 
     def __init__(self, file: IO[bytes], *, where: str) -> None:
         # Files of Python 2 hold names as bytes.
         super().__init__(file, encoding="utf-8")
         self._where = where
         self.storages: dict[str, Storage] = {}
-
-    def read(self) -> Any:
-        """What the pickle describes.
-
-        Raises:
-            UserError: It names what no state dict needs, or is damaged.
-        """
-        try:
-            return self.load()
-        except UserError:
-            raise
-        # A damaged pickle raises anything, MemoryError among it.
-        except Exception as error:
-            raise damaged(self._where, f"{type(error).__name__}: {error}") from error
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) in _MEANINGS:

@@ -1,0 +1,108 @@
+"""Optimizer and learning rate."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args, get_type_hints
+
+from spanbert_jax.errors import require, require_fraction, require_positive
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam with decoupled weight decay, and its learning rate (sec. 4.2)."""
+
+    name: Literal["fairseq_adamw", "adamw", "bert_adam"] = "fairseq_adamw"
+    """Step of update t from the moments m and v, in learning rates. fairseq_adamw:
+    m / (sqrt(v) + epsilon) * sqrt(1 - beta2^t) / (1 - beta1^t), as the released pretraining. adamw:
+    m and v are bias-corrected before, as algorithm 1 of Kingma and Ba 2015, PyTorch and optax.
+    bert_adam: m / (sqrt(v) + epsilon), no bias correction, as BERT and the released fine-tuning."""
+    learning_rate: float = 1e-4
+    """Peak, reached after the warmup (sec. 4.2)."""
+    schedule: Literal["polynomial", "warmup_linear"] = "polynomial"
+    """What follows the linear warmup. polynomial: decay by a power of 1 - step / num_steps, as
+    the released pretraining; the rate drops a little after the warmup. warmup_linear: a straight
+    line from the peak to 0, as the released fine-tuning; its first update has rate 0."""
+    warmup_steps: int = 10_000
+    """Steps of linear warmup (sec. 4.2)."""
+    warmup_fraction: float = 0.0
+    """Warmup as a fraction of the run, in place of warmup_steps (0.1 in fine-tuning)."""
+    decay_power: float = 1.0
+    """Of the polynomial schedule: 1.0 is linear (sec. 4.2)."""
+    end_learning_rate: float = 0.0
+    """Of the polynomial schedule: where it ends."""
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    """Added to the root of the second moment (sec. 4.2; 1e-6 in fine-tuning). The released trainer
+    divides gradients once more, by some 600 masked tokens: there 1e-8 acts like 6e-6 on the mean
+    gradient here."""
+    weight_decay: float = 0.01
+    """Decoupled. The released command; the paper says 0.1 (sec. 4.2)."""
+    no_decay: tuple[str, ...] = ()
+    """Parameters without weight decay: parts of their names, such as `bias` or `norm`.
+    The released code decays all of them in pretraining, and in fine-tuning all but these two."""
+    max_grad_norm: float = 1.0
+    """Gradients with a larger norm are scaled down to it; 0 leaves them (released command, where it
+    hardly ever acts, for the same reason as epsilon)."""
+    clip_by: Literal["global_norm", "tensor_norm"] = "global_norm"
+    """Norm that is clipped: of all gradients together, as the released pretraining (and
+    fine-tuning in float16), or of each parameter by itself, as the released fine-tuning."""
+
+    def __post_init__(self) -> None:
+        for field in ("name", "schedule", "clip_by"):
+            value, choices = getattr(self, field), get_args(get_type_hints(type(self))[field])
+            require(
+                value in choices, f"--optimizer.{field.replace('_', '-')}", value,
+                f"must be one of {', '.join(choices)}", f"use {choices[0]}",
+            )  # fmt: skip
+        require_fraction("--optimizer.beta1", self.beta1)
+        require_fraction("--optimizer.beta2", self.beta2)
+        require_positive("--optimizer.epsilon", self.epsilon, "1e-8")
+        require(
+            self.weight_decay >= 0.0, "--optimizer.weight-decay", self.weight_decay,
+            "must not be negative", "use 0.01, as the released code, or 0 for none",
+        )  # fmt: skip
+        require(
+            self.max_grad_norm >= 0.0, "--optimizer.max-grad-norm", self.max_grad_norm,
+            "must not be negative", "use 1.0, as the released code, or 0 for no clipping",
+        )  # fmt: skip
+        require(
+            self.max_grad_norm > 0.0 or self.clip_by == "global_norm",
+            "--optimizer.clip-by", self.clip_by,
+            "has no effect with --optimizer.max-grad-norm 0", "leave one of the two out",
+        )  # fmt: skip
+        self._check_schedule()
+
+    def _check_schedule(self) -> None:
+        require_positive("--optimizer.learning-rate", self.learning_rate, "1e-4")
+        require(
+            self.warmup_steps >= 0, "--optimizer.warmup-steps", self.warmup_steps,
+            "must not be negative", "use 10000, as the paper, or 0 for none",
+        )  # fmt: skip
+        require_fraction("--optimizer.warmup-fraction", self.warmup_fraction)
+        require(
+            self.warmup_steps == 0 or self.warmup_fraction == 0.0,
+            "--optimizer.warmup-fraction", self.warmup_fraction,
+            f"stands beside --optimizer.warmup-steps {self.warmup_steps}; a warmup has one length",
+            "set the other one to 0",
+        )  # fmt: skip
+        require_positive("--optimizer.decay-power", self.decay_power, "1.0")
+        require(
+            0.0 <= self.end_learning_rate <= self.learning_rate,
+            "--optimizer.end-learning-rate", self.end_learning_rate,
+            f"must be in [0, --optimizer.learning-rate {self.learning_rate}]", "use 0",
+        )  # fmt: skip
+        for field, value in (("decay_power", 1.0), ("end_learning_rate", 0.0)):
+            require(
+                self.schedule == "polynomial" or getattr(self, field) == value,
+                f"--optimizer.{field.replace('_', '-')}", getattr(self, field),
+                f"has no effect on --optimizer.schedule {self.schedule}",
+                "leave it out, or use --optimizer.schedule polynomial",
+            )  # fmt: skip
+
+
+FINE_TUNING_OPTIMIZER = OptimizerConfig(
+    name="bert_adam", learning_rate=2e-5, schedule="warmup_linear", warmup_steps=0,
+    warmup_fraction=0.1, epsilon=1e-6, no_decay=("bias", "norm"), clip_by="tensor_norm",
+)  # fmt: skip
+"""BertAdam as the released fine-tuning scripts set it up, in float32. Peaks of the paper's grids:
+5e-6, 1e-5, 2e-5, 3e-5, 5e-5 (appendix B)."""
