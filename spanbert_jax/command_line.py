@@ -19,6 +19,7 @@ from spanbert_jax.config.files import load_config, nearest
 from spanbert_jax.config.json import flag_of
 from spanbert_jax.config.predict import FillConfig
 from spanbert_jax.config.prepare_flags import prepare_flags_behind_pretrain
+from spanbert_jax.config.weights import ExportConfig, ImportConfig
 from spanbert_jax.errors import UserError
 
 ConfigT = TypeVar("ConfigT")
@@ -31,6 +32,8 @@ usage: spanbert COMMAND ...
   prepare       turn raw text into shards of token ids
   pretrain      pretrain a model by a config; run it again and it goes on
   predict fill  fill in the [MASK] tokens of sentences with a pretrained model
+  import        turn released weights of BERT, SpanBERT or RoBERTa into a checkpoint
+  export        write a checkpoint as a folder that Hugging Face Transformers loads
 
 examples:
   spanbert pretrain configs/quickstart.py
@@ -38,6 +41,8 @@ examples:
   spanbert prepare --source 'text:/data/*.txt' --vocab-size 32000 --out /data/shards
   spanbert pretrain configs/pretrain.py:spanbert_base --data.shards /data/shards --workdir /runs/a
   spanbert predict fill --checkpoint /runs/a "The capital of France is [MASK] [MASK] ."
+  spanbert import /models/spanbert-base-cased --out /runs/imported
+  spanbert export /runs/a --out /models/a
 
 Every value of a config is a flag: --optimizer.learning-rate 2e-4, --training.num-steps 1000.
 `spanbert COMMAND --help` lists the flags of a command, each with its default and its reason.
@@ -63,6 +68,19 @@ span-boundary objective, and of both combined.
 spanbert predict fill --checkpoint /runs/a "The capital of France is [MASK] [MASK] ."
 """
 
+IMPORT_HELP = """\
+Turn released weights of BERT, SpanBERT or RoBERTa (of Hugging Face, fairseq or TensorFlow) into a
+checkpoint: a folder in the layout of a run.
+
+spanbert import /models/spanbert-base-cased --out /runs/imported
+"""
+
+EXPORT_HELP = """\
+Write a checkpoint as a folder that Hugging Face Transformers loads, and check what was written.
+
+spanbert export /runs/a --out /models/a
+"""
+
 
 @dataclasses.dataclass(frozen=True)
 class FillArguments(FillConfig):
@@ -70,6 +88,22 @@ class FillArguments(FillConfig):
 
     texts: tyro.conf.Positional[tuple[str, ...]] = ()
     """Sentences with [MASK] tokens; none reads one a line from standard input."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportArguments(ImportConfig):
+    """`ImportConfig` as typed: the source needs no flag."""
+
+    source: tyro.conf.Positional[str] = ""
+    """Folder or file of the weights (local or gs://): of Hugging Face, fairseq or TensorFlow."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportArguments(ExportConfig):
+    """`ExportConfig` as typed: the checkpoint needs no flag."""
+
+    checkpoint: tyro.conf.Positional[str] = ""
+    """Folder of a run (its --workdir; local or gs://)."""
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -85,6 +119,8 @@ def run_command(arguments: Sequence[str]) -> int:
         "prepare": _prepare,
         "pretrain": _pretrain,
         "predict": _predict,
+        "import": _import,
+        "export": _export,
     }
     if first not in commands:
         raise UserError(
@@ -137,6 +173,26 @@ def _predict(arguments: list[str]) -> int:
     from spanbert_jax.commands import predict
 
     predict.run(config)
+    return 0
+
+
+def _import(arguments: list[str]) -> int:
+    config = parse_flags(ImportArguments(), arguments, prog="spanbert import", about=IMPORT_HELP)
+    _state("SOURCE", config.source, "name the folder or file of the weights, before the flags")
+    _state("--out", config.out, "say where the checkpoint goes, such as /runs/imported")
+    from spanbert_jax.commands import import_weights
+
+    import_weights.run(config)
+    return 0
+
+
+def _export(arguments: list[str]) -> int:
+    config = parse_flags(ExportArguments(), arguments, prog="spanbert export", about=EXPORT_HELP)
+    _state("CHECKPOINT", config.checkpoint, "name the folder of a run, before the flags")
+    _state("--out", config.out, "say where the model goes, such as /models/a")
+    from spanbert_jax.commands import export_weights
+
+    export_weights.run(config)
     return 0
 
 

@@ -35,7 +35,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_help_names_every_command_with_an_example(capsys, arguments):
     assert program.main(arguments) == 0
     printed = capsys.readouterr().out
-    for command in ("prepare", "pretrain", "predict fill"):
+    for command in ("prepare", "pretrain", "predict fill", "import", "export"):
         assert f"\n  {command} " in printed
         assert f"\n  spanbert {command} " in printed
 
@@ -53,6 +53,8 @@ def test_version_is_the_version_of_the_package(capsys):
         (["prepare", "--help"], "--source"),
         (["predict", "--help"], "--checkpoint"),
         (["predict", "fill", "--help"], "--checkpoint"),
+        (["import", "--help"], "--tokenizer"),
+        (["export", "--help"], "--step"),
     ],
 )
 def test_help_of_a_command_lists_its_flags(capsys, arguments, flag):
@@ -75,6 +77,9 @@ HEAVY = ["jax", "tensorflow", "numpy", "rich", "matplotlib"]
         (["pretrain", QUICKSTART, "--optimizer.lerning-rate", "3"], 2),
         (["prepare", "--help"], 0),
         (["predict", "fill", "--top", "0"], 2),
+        (["import", "--help"], 0),
+        (["import", "/models/a", "--num-heads", "0"], 2),
+        (["export", "/runs/a"], 2),
     ],
 )
 def test_help_and_mistakes_load_no_heavy_library(arguments, code):
@@ -150,6 +155,12 @@ def test_prepare_takes_several_sources():
         (["predict", "mask"], ["not mask"]),
         (["predict", "fill", "a [MASK]"], ["--checkpoint is missing"]),
         (["predict", "fill", "--top", "0"], ["--top 0: must be greater than 0"]),
+        (["import", "--out", "x"], ["SOURCE is missing", "before the flags"]),
+        (["import", "/models/a"], ["--out is missing", "/runs/imported"]),
+        (["import", "a", "--out", "b", "--seed", "-1"], ["--seed -1: must not be negative"]),
+        (["import", "/no/such/model", "--out", "/no/such/out"], ["/no/such/model", "check the"]),
+        (["export", "--out", "x"], ["CHECKPOINT is missing", "the folder of a run"]),
+        (["export", "/runs/a"], ["--out is missing", "/models/a"]),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_paragraph_with_rule_value_and_remedy(capsys, arguments, parts):

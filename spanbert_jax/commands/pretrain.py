@@ -36,6 +36,7 @@ def run(config: PretrainConfig) -> int:
     keep_freed_memory()
     config = _at_home(config)
     run_folder.check_writable(config.workdir)
+    run_folder.check_not_imported(config.workdir)
     config, manifest = resolve(config)
     _check_resumable(config, manifest)
     if config.data.verify_shards:

@@ -14,6 +14,8 @@ from spanbert_jax.errors import UserError
 CONFIG_FILE = "config.json"
 CHECKPOINT_FOLDER = "checkpoints"
 TOKENIZER_FOLDER = "tokenizer"
+IMPORTED_FILE = "imported.json"
+"""Where the weights came from, in a folder that `spanbert import` wrote in the layout of a run."""
 # Sections of a config that a run may change on its way, and should say so.
 MAY_CHANGE = ("data", "objective", "optimizer", "training", "checkpoint", "mesh", "compute")
 
@@ -33,6 +35,15 @@ def check_resumable(run_dir: epath.PathLike, config: PretrainConfig) -> None:
             f"{run_dir}: a run goes on with the model and masking it began with, found changed "
             f"{_listed(changes)}; put {'it' if len(changes) == 1 else 'them'} back, or "
             "start a new run in another --workdir"
+        )
+
+
+def check_not_imported(run_dir: epath.PathLike) -> None:
+    """Raise `UserError` where the folder holds imported weights: there is no run to go on with."""
+    if (epath.Path(run_dir) / IMPORTED_FILE).exists():
+        raise UserError(
+            f"--workdir {run_dir}: must be the folder of a run, found weights that spanbert import "
+            f"wrote; start from them with --init-from {run_dir} and another --workdir"
         )
 
 

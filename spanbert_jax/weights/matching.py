@@ -7,7 +7,7 @@ read at a time; what does not fit is found by names and shapes, before any is.
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,44 +16,22 @@ from spanbert_jax.errors import UserError
 from spanbert_jax.weights.layouts import Shape, their_shapes
 from spanbert_jax.weights.names import HEADS, Entry, Names
 from spanbert_jax.weights.parameters import Params, flatten, nest, parameter_shapes
+from spanbert_jax.weights.tensors import TensorInfo, Tensors
 
 
-class HasShape(Protocol):
-    """What is known of a tensor before it is read."""
-
-    @property
-    def shape(self) -> Shape: ...
-
-
-class NamedTensors(Protocol):
-    """The tensors of a checkpoint, read one by one."""
-
-    @property
-    def where(self) -> str:
-        """The file, as errors name it."""
-
-    def names(self) -> Any: ...
-
-    def info(self, name: str) -> HasShape: ...
-
-    def __getitem__(self, name: str) -> np.ndarray: ...
-
-
-class Arrays:
+class Arrays(Tensors):
     """Arrays at hand, as a checkpoint: Arrays({"bert.pooler.dense.bias": bias})."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray], *, where: str = "the tensors") -> None:
+        infos = {name: TensorInfo(array.shape, array.dtype) for name, array in arrays.items()}
+        super().__init__(where, infos)
         self._arrays = arrays
-        self.where = where
 
-    def names(self) -> list[str]:
-        return list(self._arrays)
-
-    def info(self, name: str) -> HasShape:
+    def _read(self, name: str) -> np.ndarray:
         return self._arrays[name]
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self._arrays[name]
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class _Found(NamedTuple):
@@ -107,7 +85,7 @@ class Matching:
         return {head: heads.count(head) for head in HEADS if head in heads}
 
 
-def match(tensors: NamedTensors, *, names: Names, model: ModelConfig) -> Matching:
+def match(tensors: Tensors, *, names: Names, model: ModelConfig) -> Matching:
     """Find every parameter of `model`; nothing but names and shapes is read.
 
     Raises:
@@ -144,7 +122,7 @@ def match(tensors: NamedTensors, *, names: Names, model: ModelConfig) -> Matchin
     )
 
 
-def _spelled(tensors: NamedTensors, names: Names) -> dict[str, str]:
+def _spelled(tensors: Tensors, names: Names) -> dict[str, str]:
     """The family's name of every tensor -> the checkpoint's."""
     spelled: dict[str, str] = {}
     for name in tensors.names():
@@ -180,7 +158,7 @@ def _check_missing(
         )
 
 
-def _check_shapes(path: str, found: _Found, tensors: NamedTensors, rest: list[str]) -> None:
+def _check_shapes(path: str, found: _Found, tensors: Tensors, rest: list[str]) -> None:
     expected = their_shapes(found.entry.layout, found.shape)
     for name, shape in zip(found.sources, expected, strict=True):
         actual = tuple(tensors.info(name).shape)
@@ -202,7 +180,7 @@ def _some(names: tuple[str, ...], most: int = 8) -> list[str]:
     return [*names[:most], *([f"and {more} more"] if more > 0 else [])]
 
 
-def read(matching: Matching, tensors: NamedTensors) -> Params:
+def read(matching: Matching, tensors: Tensors) -> Params:
     """The parameters that were found, as float32 arrays of their own; one tensor at a time.
 
     Raises:
@@ -214,14 +192,14 @@ def read(matching: Matching, tensors: NamedTensors) -> Params:
     return nest(params)
 
 
-def _read_one(found: _Found, tensors: NamedTensors) -> np.ndarray:
+def _read_one(found: _Found, tensors: Tensors) -> np.ndarray:
     parts = [tensors[name] for name in found.sources]
     ours = found.entry.layout.to_ours(parts, found.shape)
     # A copy, so that no file stays open or in memory behind it.
     return np.array(ours, np.float32, order="C")
 
 
-def _check_copy(copy: str, original: str, tensors: NamedTensors) -> None:
+def _check_copy(copy: str, original: str, tensors: Tensors) -> None:
     if not np.array_equal(tensors[copy], tensors[original]):
         raise UserError(
             f"{tensors.where}: {copy} must be equal to {original}, since the heads predict with "
@@ -230,15 +208,13 @@ def _check_copy(copy: str, original: str, tensors: NamedTensors) -> None:
         )
 
 
-def params_from(
-    tensors: NamedTensors | Mapping[str, np.ndarray], *, names: Names, model: ModelConfig
-) -> Params:
+def params_from(tensors: Mapping[str, np.ndarray], *, names: Names, model: ModelConfig) -> Params:
     """Our parameters out of a checkpoint; heads that it lacks are left out.
 
     Raises:
         UserError: by the rules of `match` and `read`.
     """
-    source = Arrays(tensors) if isinstance(tensors, Mapping) else tensors
+    source = tensors if isinstance(tensors, Tensors) else Arrays(tensors)
     return read(match(source, names=names, model=model), source)
 
 

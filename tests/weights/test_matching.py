@@ -18,15 +18,10 @@ def tensors_of(params, names, model) -> dict[str, np.ndarray]:
     return dict(tensors_from(params, names=names, model=model))
 
 
-def same(left, right) -> bool:
-    left, right = dict(flatten(left)), dict(flatten(right))
-    return left.keys() == right.keys() and all(np.array_equal(left[p], right[p]) for p in left)
-
-
 @pytest.mark.parametrize("names", FAMILIES, ids=lambda names: names.family)
 @pytest.mark.parametrize("num_segments", [2, 0])
 def test_parameters_come_back_from_every_family_bit_for_bit(
-    model, random_params, names, num_segments
+    model, random_params, names, num_segments, same
 ):
     model = dataclasses.replace(model, num_segments=num_segments, position_offset=2)
     params = random_params(model)
@@ -108,7 +103,7 @@ def golden_weights(request) -> tuple[dict[str, np.ndarray], ModelConfig]:
 
 
 @pytest.mark.parametrize("prefix", ["", "decoder.", "module.", "model.decoder."])
-def test_names_may_lack_their_prefix_or_have_others(model, random_params, prefix):
+def test_names_may_lack_their_prefix_or_have_others(model, random_params, prefix, same):
     params = random_params(model)
     tensors = {
         prefix + name.removeprefix("bert."): array
@@ -147,7 +142,7 @@ def test_what_is_no_parameter_or_unknown_is_counted(model, random_params):
     )
 
 
-def test_a_bias_that_stands_only_under_its_second_name_is_found(model, random_params):
+def test_a_bias_that_stands_only_under_its_second_name_is_found(model, random_params, same):
     params = random_params(model)
     tensors = tensors_of(params, BERT, model)
     tensors["cls.predictions.decoder.bias"] = tensors.pop("cls.predictions.bias")

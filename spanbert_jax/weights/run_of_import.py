@@ -1,0 +1,54 @@
+"""An imported model on disk, in the layout of a run: config.json, tokenizer/, checkpoints/0."""
+
+import dataclasses
+import json
+
+from etils import epath
+
+from spanbert_jax.config import PretrainConfig
+from spanbert_jax.config.json import to_json
+from spanbert_jax.corpus.files import write_file
+from spanbert_jax.corpus.tokenizers import Tokenizer
+from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
+from spanbert_jax.training.run_folder import CONFIG_FILE, IMPORTED_FILE, TOKENIZER_FOLDER
+from spanbert_jax.weights.importing import Imported
+from spanbert_jax.weights.new_folder import new_folder
+
+
+def write_imported(out: epath.PathLike, imported: Imported, tokenizer: Tokenizer) -> None:
+    """Write what `load_run` reads as the checkpoint of step 0; it has no optimizer's moments.
+
+    Raises:
+        UserError: the folder holds something, or cannot be written.
+    """
+    config = config_of(imported)
+    with new_folder(out) as folder:
+        (folder / TOKENIZER_FOLDER).mkdir()
+        tokenizer.save(folder / TOKENIZER_FOLDER)
+        write_file(folder / CONFIG_FILE, to_json(config).encode())
+        write_file(
+            folder / IMPORTED_FILE, (json.dumps(_origin(imported), indent=2) + "\n").encode()
+        )
+        with Checkpoints(
+            folder, config, tokenizer_fingerprint=tokenizer.fingerprint
+        ) as checkpoints:
+            checkpoints.save(
+                0, {"params": imported.params}, position=DataPosition(0), held_out_loss=None
+            )
+
+
+def config_of(imported: Imported) -> PretrainConfig:
+    """A pretraining of the imported model, of sequences that it has positions for."""
+    default = PretrainConfig()
+    length = min(default.data.sequence_length, imported.model.max_positions)
+    data = dataclasses.replace(default.data, sequence_length=length)
+    return dataclasses.replace(default, model=imported.model, data=data)
+
+
+def _origin(imported: Imported) -> dict[str, object]:
+    return {
+        "source": imported.where,
+        "family": imported.names.family,
+        "weights": imported.matching.summary(),
+        "initialised": imported.matching.initialised,
+    }

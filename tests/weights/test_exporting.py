@@ -1,0 +1,146 @@
+"""A checkpoint as a folder for Transformers: what is written, that it reads back the same."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import spanbert_jax.__main__ as program
+from spanbert_jax.weights import exporting
+from spanbert_jax.weights.importing import import_weights
+from spanbert_jax.weights.tensors import open_tensors
+
+
+@pytest.fixture
+def bert(model):
+    return dataclasses.replace(model, pooler=True, next_sentence_head=True)
+
+
+def run_export(checkpoint: Path, out: Path, *flags: str) -> int:
+    return program.main(["export", str(checkpoint), "--out", str(out), *flags])
+
+
+def test_a_checkpoint_becomes_a_folder_that_says_how_it_compares(tmp_path, bert, saved_run, capsys):
+    out = tmp_path / "out"
+    assert run_export(saved_run(bert), out) == 0
+    printed = capsys.readouterr().out
+    assert "56 tensors of step 7" in printed
+    assert "largest difference of logits, read back: 0\n" in printed
+    assert sorted(path.name for path in out.iterdir()) == [
+        "README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+        "vocab.txt",
+    ]  # fmt: skip
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "run"]
+
+
+def test_export_and_import_give_the_same_arrays_heads_included(
+    tmp_path, bert, saved_run, random_params, same
+):
+    run_export(saved_run(bert), tmp_path / "out")
+    imported = import_weights(tmp_path / "out")
+    assert imported.model == bert
+    assert same(imported.params, random_params(bert))
+
+
+@pytest.mark.parametrize("kind", ["bert", "span_bert", "roberta"])
+def test_import_export_import_gives_the_same_arrays(tmp_path, request, released, same, kind):
+    model = request.getfixturevalue("roberta" if kind == "roberta" else "bert")
+    source = released(model, without="" if kind == "span_bert" else "pair_target")
+    first = import_weights(source)
+    if kind == "roberta":
+        # Its tokenizer is of another kind than the fixture's: the arrays alone.
+        from spanbert_jax.weights.matching import params_from, tensors_from
+        from spanbert_jax.weights.names import ROBERTA
+
+        tensors = dict(tensors_from(first.params, names=ROBERTA, model=first.model))
+        assert same(params_from(tensors, names=ROBERTA, model=first.model), first.params)
+        return
+    assert program.main(["import", str(source), "--out", str(tmp_path / "run")]) == 0
+    assert run_export(tmp_path / "run", tmp_path / "out") == 0
+    assert same(import_weights(tmp_path / "out").params, first.params)
+
+
+def test_the_file_says_that_it_is_for_pytorch_and_holds_the_head_under_its_first_names(
+    tmp_path, bert, saved_run
+):
+    run_export(saved_run(bert), tmp_path / "out")
+    with open_tensors(tmp_path / "out" / "model.safetensors") as tensors:
+        assert "cls.pair_target_predictions.mlp_layer_norm.linear1.weight" in tensors
+        assert "cls.predictions.transform.LayerNorm.weight" in tensors
+    header = (tmp_path / "out" / "model.safetensors").read_bytes()[8:]
+    assert b'"__metadata__":{"format":"pt"}' in header
+
+
+def test_stacked_layers_are_exported_one_by_one(tmp_path, model, saved_run, random_params, same):
+    from spanbert_jax.model.layer_stack import stack_layers
+
+    run_export(saved_run(model, params=stack_layers(random_params(model))), tmp_path / "out")
+    imported = import_weights(tmp_path / "out")
+    assert same(imported.params["encoder"], random_params(model)["encoder"])
+
+
+def test_the_card_tells_the_step_and_the_heads(tmp_path, bert, saved_run):
+    run_export(saved_run(bert), tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    for part in (
+        "run `run`, step 7 of", "2 layers of width 16", "BertForMaskedLM.from_pretrained",
+        "cls.pair_target_predictions", "(4 x 6)", "## Licence", "205 texts",
+    ):  # fmt: skip
+        assert part in card
+    assert str(tmp_path) not in card
+
+
+def test_the_card_of_imported_weights_names_what_is_random(tmp_path, bert, released):
+    source = released(bert, without="pair_target")
+    program.main(["import", str(source), "--out", str(tmp_path / "run")])
+    run_export(tmp_path / "run", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "Imported from bert weights" in card
+    assert "Not trained, but random: span_boundary_head." in card
+
+
+def test_the_step_can_be_chosen_and_must_be_kept(tmp_path, model, saved_run, capsys):
+    run = saved_run(model)
+    assert run_export(run, tmp_path / "out", "--step", "3") == 2
+    assert "--step 3: must be a checkpoint" in capsys.readouterr().err
+    assert run_export(run, tmp_path / "out", "--step", "7") == 0
+
+
+def test_a_model_without_the_extra_heads_has_none_of_their_tensors(tmp_path, model, saved_run):
+    model = dataclasses.replace(model, span_boundary_head=False)
+    run_export(saved_run(model), tmp_path / "out")
+    with open_tensors(tmp_path / "out" / "model.safetensors") as tensors:
+        assert not [name for name in tensors if "pair" in name or "pooler" in name]
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["architectures"] == ["BertForMaskedLM"]
+    assert "Span-boundary" not in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_what_reads_back_otherwise_is_an_error_and_leaves_nothing(
+    tmp_path, model, saved_run, capsys, monkeypatch
+):
+    def damaged(path, tensors, metadata) -> None:
+        name = "bert.encoder.layer.1.output.dense.weight"
+        write(path, {**tensors, name: -tensors[name]}, metadata)
+
+    write = exporting.write_safetensors
+    monkeypatch.setattr(exporting, "write_safetensors", damaged)
+    assert run_export(saved_run(model), tmp_path / "out") == 2
+    assert "must give the logits of the checkpoint, found them to differ: mlm by" in (
+        capsys.readouterr().err
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_parameters_that_are_not_finite_are_not_exported(tmp_path, model, saved_run, random_params):
+    params = random_params(model)
+    params["mlm_head"]["bias"][3] = np.nan
+    assert run_export(saved_run(model, params=params), tmp_path / "out") == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_holds_something_is_not_written_over(tmp_path, model, saved_run, capsys):
+    assert run_export(saved_run(model), tmp_path) == 2
+    assert "must be a new or empty folder" in capsys.readouterr().err

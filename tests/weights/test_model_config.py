@@ -1,0 +1,125 @@
+"""What others state of a model, and what our model has no place for."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from spanbert_jax.config import ModelConfig
+from spanbert_jax.errors import UserError
+from spanbert_jax.weights.matching import Arrays, tensors_from
+from spanbert_jax.weights.model_config import (
+    export_config,
+    exported_names,
+    family_of,
+    model_from_config,
+    model_from_shapes,
+    with_heads,
+)
+from spanbert_jax.weights.names import BERT, FAIRSEQ, FAMILIES, GOOGLE, ROBERTA
+
+BERT_BASE = {
+    "hidden_act": "gelu", "hidden_size": 768, "intermediate_size": 3072,
+    "max_position_embeddings": 512, "num_attention_heads": 12, "num_hidden_layers": 12,
+    "type_vocab_size": 2, "vocab_size": 28996,
+}  # fmt: skip
+
+
+def test_a_config_of_bert_states_the_sizes_of_ours():
+    assert model_from_config(BERT_BASE, names=BERT, where="config.json") == ModelConfig(
+        vocab_size=28996, span_boundary_head=False
+    )
+
+
+def test_a_config_of_roberta_counts_the_rows_before_its_first_position():
+    config = BERT_BASE | {
+        "vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1,
+        "pad_token_id": 1, "layer_norm_eps": 1e-5,
+    }  # fmt: skip
+    assert model_from_config(config, names=ROBERTA, where="config.json") == ModelConfig(
+        vocab_size=50265, num_segments=0, position_offset=2, layer_norm_epsilon=1e-5,
+        span_boundary_head=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"hidden_act": "relu"}, "c.json: hidden_act must be 'gelu', found 'relu'"),
+        ({"position_embedding_type": "relative_key"}, "position_embedding_type must be 'absolute'"),
+        ({"is_decoder": True}, "is_decoder must be False, found True"),
+        ({"tie_word_embeddings": False}, "tie_word_embeddings must be True"),
+        ({"num_hidden_layers": None}, "num_hidden_layers must be a whole number.* found nothing"),
+        ({"hidden_size": "768"}, "hidden_size must be a whole number of at least 1, found '768'"),
+        ({"num_attention_heads": 7}, r"c.json: .* \(--model.hidden-size 768: must be div"),
+    ],
+)
+def test_a_model_of_another_kind_is_refused_by_field_value_and_rule(changed, message):
+    with pytest.raises(UserError, match=message):
+        model_from_config(BERT_BASE | changed, names=BERT, where="c.json")
+
+
+@pytest.mark.parametrize("names", FAMILIES, ids=lambda names: names.family)
+def test_the_names_tell_the_family(model, random_params, names):
+    tensors = Arrays(dict(tensors_from(random_params(model), names=names, model=model)))
+    expected = BERT if names is FAIRSEQ else names
+    assert family_of(tensors, None, where="here") is expected
+
+
+def test_names_without_a_prefix_are_of_the_family_that_the_config_states(model, random_params):
+    tensors = {
+        name.removeprefix("roberta."): array
+        for name, array in tensors_from(random_params(model), names=ROBERTA, model=model)
+    }
+    assert family_of(Arrays(tensors), {"model_type": "roberta"}, where="here") is ROBERTA
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"model_type": "albert"}, "here: model_type must be bert or roberta, found albert"),
+        (None, "must hold the tensors of a BERT model, found none .* but a ..."),
+    ],
+)
+def test_an_unknown_family_is_refused(config, message):
+    with pytest.raises(UserError, match=message):
+        family_of(Arrays({"a": np.zeros(1)}), config, where="here")
+
+
+@pytest.mark.parametrize("names", [BERT, FAIRSEQ, GOOGLE], ids=lambda names: names.family)
+def test_without_a_config_shapes_tell_the_sizes(model, random_params, names):
+    model = dataclasses.replace(model, pooler=True, next_sentence_head=True)
+    tensors = Arrays(dict(tensors_from(random_params(model), names=names, model=model)))
+    found = model_from_shapes(tensors, names=names, num_heads=4)
+    found = with_heads(found, tensors, names, pooler=True, span_boundary_head=True)
+    assert found == model
+
+
+def test_heads_are_of_64_where_nobody_says(random_params):
+    model = ModelConfig(
+        vocab_size=9, hidden_size=128, num_layers=1, num_heads=2, mlp_size=8, max_positions=8
+    )
+    tensors = Arrays(dict(tensors_from(random_params(model), names=BERT, model=model)))
+    assert model_from_shapes(tensors, names=BERT, num_heads=None).num_heads == 2
+
+
+def test_roberta_needs_its_config(roberta, random_params):
+    tensors = Arrays(dict(tensors_from(random_params(roberta), names=ROBERTA, model=roberta)))
+    with pytest.raises(UserError, match="RoBERTa needs its config.json, found none"):
+        model_from_shapes(tensors, names=ROBERTA, num_heads=4)
+
+
+def test_an_exported_config_is_read_back(model, roberta):
+    for each in (model, roberta):
+        config = export_config(each, pad_id=1, cls_id=0, sep_id=2)
+        names = exported_names(each)
+        found = model_from_config(config, names=names, where="config.json")
+        assert found == dataclasses.replace(
+            each, pooler=False, span_boundary_head=False,
+            boundary_offset_size=200, max_boundary_offsets=15,
+        )  # fmt: skip
+
+
+def test_positions_that_transformers_cannot_have_are_refused(roberta):
+    with pytest.raises(UserError, match="--model.position-offset 2: .* at 1; a model with other"):
+        export_config(roberta, pad_id=0, cls_id=2, sep_id=3)
