@@ -14,7 +14,8 @@ from spanbert_jax.errors import UserError
 CONFIG_FILE = "config.json"
 CHECKPOINT_FOLDER = "checkpoints"
 TOKENIZER_FOLDER = "tokenizer"
-# Sections of a config that a run may change on its way, and should say so.
+# Sections of a config that a run may change on its way, and should say so; of `data` all but the
+# blocks, which `check_resumable` refuses before.
 MAY_CHANGE = ("data", "objective", "optimizer", "training", "checkpoint", "mesh", "compute")
 
 
@@ -25,13 +26,13 @@ def read_config(run_dir: epath.PathLike) -> PretrainConfig | None:
 
 
 def check_resumable(run_dir: epath.PathLike, config: PretrainConfig) -> None:
-    """Raise `UserError` where `config` is not of the model and masking that the run began with."""
+    """Raise `UserError` where `config` is not of the model and rows that the run began with."""
     old = read_config(run_dir)
     changes = [] if old is None else changed_fields(old, config)
     if changes:
         raise UserError(
-            f"{run_dir}: a run goes on with the model and masking it began with, found changed "
-            f"{_listed(changes)}; put {'it' if len(changes) == 1 else 'them'} back, or "
+            f"{run_dir}: a run goes on with the model, masking and blocks it began with, found "
+            f"changed {_listed(changes)}; put {'it' if len(changes) == 1 else 'them'} back, or "
             "start a new run in another --workdir"
         )
 
