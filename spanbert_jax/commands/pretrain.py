@@ -132,8 +132,11 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
     _check_length(config, taken)
     shards = {
         split: open_token_shards(
-            config.data.shards, split=split, sequence_length=config.data.sequence_length
-        )
+            config.data.shards,
+            split=split,
+            sequence_length=config.data.sequence_length,
+            blocks=config.data.blocks,
+        )  # fmt: skip
         for split in SPLITS
     }
     changes = "" if taken is None else run_folder.describe_changes(config.workdir, config)

@@ -41,6 +41,15 @@ class PretrainConfig:
             f"is longer than --model.max-positions {positions}",
             f"use at most {positions}, or raise --model.max-positions",
         )  # fmt: skip
+        needed, known = (
+            {"document": 1, "sentence_pair": 2}[self.data.blocks],
+            self.model.num_segments,
+        )
+        require(
+            needed <= known, "--data.blocks", self.data.blocks,
+            f"has {needed} segments in a row, more than --model.num-segments {known}",
+            f"use --model.num-segments {needed}",
+        )  # fmt: skip
         batch, parts = self.data.batch_size, self.training.num_microbatches
         require(
             batch % parts == 0, "--data.batch-size", batch,
@@ -57,7 +66,7 @@ class PretrainConfig:
     @property
     def num_predictions(self) -> int:
         """Prediction slots P of a row."""
-        return self.masking.num_predictions(self.data.sequence_length)
+        return self.masking.num_predictions(self.data.sequence_length, self.data.blocks)
 
 
 def _nearest_multiples(value: int, factor: int) -> str:

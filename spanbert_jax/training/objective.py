@@ -68,7 +68,7 @@ class PretrainObjective:
 
 def model_inputs(batch: PretrainBatch) -> dict[str, Any]:
     """The fields of a batch that the model sees; targets and weights are the losses'."""
-    targets = ("masked_ids", "masked_weights", "boundary_weights")
+    targets = ("masked_ids", "masked_weights", "boundary_weights", "next_sentence_label")
     return {name: value for name, value in batch._asdict().items() if name not in targets}
 
 

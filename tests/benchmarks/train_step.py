@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from spanbert_jax.config import ComputeConfig, ModelConfig, ObjectiveConfig, OptimizerConfig
-from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.data.batch import NO_PAIR, PretrainBatch
 from spanbert_jax.model.flops import train_step_flops
 from spanbert_jax.model.pretraining import SpanBert
 from spanbert_jax.training.host_memory import keep_freed_memory
@@ -67,6 +67,7 @@ def random_batch(model: ModelConfig, *, batch_size: int, length: int) -> Pretrai
         boundary_right=positions + 1,
         boundary_offset=np.zeros(slots),
         boundary_weights=np.ones(slots),
+        next_sentence_label=np.full(batch_size, NO_PAIR),
     )
     return PretrainBatch(*(field.astype(np.int32) for field in fields))
 
