@@ -20,6 +20,9 @@ class PretrainConfig:
 
     workdir: str = ""
     """Folder of the run: checkpoints, metrics, report (local or gs://). Run again, it goes on."""
+    init_from: str = ""
+    """Weights that a new run begins with: a run's folder, a folder of `spanbert import` or
+    `spanbert export`, or hf:FOLDER with a Hugging Face model. Heads it lacks begin at random."""
     model: ModelConfig = field(default_factory=ModelConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -49,6 +52,12 @@ class PretrainConfig:
             needed <= known, "--data.blocks", self.data.blocks,
             f"has {needed} segments in a row, more than --model.num-segments {known}",
             f"use --model.num-segments {needed}",
+        )  # fmt: skip
+        require(
+            self.data.blocks == "sentence_pair" or not self.model.next_sentence_head,
+            "--model.next-sentence-head", self.model.next_sentence_head,
+            f"learns from sentence pairs, which --data.blocks {self.data.blocks} has none of",
+            "use --data.blocks sentence_pair",
         )  # fmt: skip
         batch, parts = self.data.batch_size, self.training.num_microbatches
         require(

@@ -5,7 +5,7 @@ import json
 
 from etils import epath
 
-from spanbert_jax.config import PretrainConfig
+from spanbert_jax.config import BlockKind, PretrainConfig
 from spanbert_jax.config.json import to_json
 from spanbert_jax.corpus.files import write_file
 from spanbert_jax.corpus.tokenizers import Tokenizer
@@ -41,7 +41,8 @@ def config_of(imported: Imported) -> PretrainConfig:
     """A pretraining of the imported model, of sequences that it has positions for."""
     default = PretrainConfig()
     length = min(default.data.sequence_length, imported.model.max_positions)
-    data = dataclasses.replace(default.data, sequence_length=length)
+    blocks: BlockKind = "sentence_pair" if imported.model.next_sentence_head else "document"
+    data = dataclasses.replace(default.data, sequence_length=length, blocks=blocks)
     return dataclasses.replace(default, model=imported.model, data=data)
 
 
