@@ -117,8 +117,10 @@ def to_our_batch(theirs: Arrays) -> tuple[PretrainBatch, np.ndarray]:
     return batch, np.array(places)
 
 
-def assert_close(actual: Any, expected: Any) -> None:
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE)
+def assert_close(name: str, actual: Any, expected: Any) -> None:
+    """Within the tolerance; `pytest -s tests/golden` shows how close."""
+    print(f"{name}: largest difference {np.abs(np.asarray(actual) - expected).max():.1e}")
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE, err_msg=name)
 
 
 def test_embeddings_and_every_hidden_layer_are_the_originals(golden: Golden) -> None:
@@ -126,14 +128,14 @@ def test_embeddings_and_every_hidden_layer_are_the_originals(golden: Golden) -> 
     names = sorted(name for name in golden.outputs if name.startswith("hidden_"))
     assert len(names) == len(golden.hidden_states) >= 4
     for name, hidden in zip(names, golden.hidden_states, strict=True):
-        assert_close(np.asarray(hidden)[real], golden.outputs[name][real])
+        assert_close(name, np.asarray(hidden)[real], golden.outputs[name][real])
 
 
 def test_masked_language_logits_are_the_originals(golden: Golden) -> None:
     used = golden.batch.masked_weights == 1
     rows = np.nonzero(used)[0]
     expected = golden.outputs["mlm_logits"][rows, golden.batch.masked_positions[used]]
-    assert_close(np.asarray(golden.logits.mlm)[used], expected)
+    assert_close("mlm_logits", np.asarray(golden.logits.mlm)[used], expected)
 
 
 def test_span_boundary_logits_are_the_originals(golden: Golden) -> None:
@@ -141,12 +143,12 @@ def test_span_boundary_logits_are_the_originals(golden: Golden) -> None:
     assert len(row) == golden.batch.boundary_weights.sum() > 10
     pairs_in_row = len(golden.outputs["sbo_logits"]) // len(golden.batch.token_ids)
     expected = golden.outputs["sbo_logits"][row * pairs_in_row + pair, offset]
-    assert_close(np.asarray(golden.logits.span_boundary)[row, slot], expected)
+    assert_close("sbo_logits", np.asarray(golden.logits.span_boundary)[row, slot], expected)
 
 
 def test_next_sentence_logits_are_the_originals(golden: Golden) -> None:
     if "nsp_logits" in golden.outputs:
-        assert_close(golden.logits.next_sentence, golden.outputs["nsp_logits"])
+        assert_close("nsp_logits", golden.logits.next_sentence, golden.outputs["nsp_logits"])
     else:
         assert golden.logits.next_sentence is None
 
@@ -158,18 +160,17 @@ def test_every_loss_and_the_total_are_the_originals(golden: Golden) -> None:
     np.testing.assert_allclose(sums["sbo"].loss, outputs["sbo_loss_sum"], rtol=TOLERANCE)
     assert sums["mlm"].weight == outputs["n_mlm_targets"]
     assert sums["sbo"].weight + 1 == outputs["sbo_denominator"]
-    assert_close(sums["mlm"].loss * scales["mlm"], outputs["mlm_loss"])
-    assert_close(sums["sbo"].loss * scales["sbo"], outputs["sbo_loss"] * outputs["sbo_weight"])
-    assert_close(total_loss(sums, scales), outputs["total_loss"])
-    assert_close(total_loss(sums, scales), outputs["total_loss_f64"])
+    assert_close("mlm_loss", sums["mlm"].loss * scales["mlm"], outputs["mlm_loss"])
+    weighted = outputs["sbo_loss"] * outputs["sbo_weight"]
+    assert_close("sbo_loss", sums["sbo"].loss * scales["sbo"], weighted)
+    for name in ("total_loss", "total_loss_f64"):
+        assert_close(name, total_loss(sums, scales), outputs[name])
     assert ("nsp" in sums) == ("nsp_loss" in outputs)
     if "nsp" in sums:
-        assert_close(mean_metrics(sums)["nsp_loss"], outputs["nsp_loss"])
+        assert_close("nsp_loss", mean_metrics(sums)["nsp_loss"], outputs["nsp_loss"])
 
 
 def test_the_gradient_of_every_parameter_is_the_originals(golden: Golden) -> None:
     assert set(golden.our_gradients) == set(golden.gradients)
     for name, expected in golden.gradients.items():
-        np.testing.assert_allclose(
-            golden.our_gradients[name], expected, rtol=0, atol=TOLERANCE, err_msg=name
-        )
+        assert_close(f"gradient of {name}", golden.our_gradients[name], expected)
