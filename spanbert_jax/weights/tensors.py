@@ -4,6 +4,7 @@ In: a file or folder, local or gs://. Out: `Tensors`, arrays by the names that t
 Nothing of PyTorch is needed, and no code that a file may carry is ever run.
 """
 
+import fnmatch
 import os
 import tempfile
 from pathlib import Path
@@ -45,8 +46,15 @@ def open_tensors(path: epath.PathLike) -> Tensors:
         UserError: There is no model, or it is damaged, or holds more than weights.
     """
     path = as_path(path)
-    if path.is_dir():
-        path = _model_in(path)
+    try:
+        return _open_model(_model_in(path) if path.is_dir() else path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: must be files that can be read ({error}); check them and their permissions"
+        ) from error
+
+
+def _open_model(path: epath.Path) -> Tensors:
     prefix = _checkpoint_prefix(path)
     if (prefix.parent / f"{prefix.name}.index").exists():
         return TensorFlowCheckpoint(prefix)
@@ -55,21 +63,23 @@ def open_tensors(path: epath.PathLike) -> Tensors:
             f"{path}: must be a file of weights, the prefix of a TensorFlow checkpoint, or a "
             "folder that holds one of these, found nothing there; check the path"
         )
+    if path.name.endswith(".index.json"):
+        return ShardedTensors(path, _open_file)
     return _open_file(path)
 
 
 def _model_in(folder: epath.Path) -> epath.Path:
     """The first of the files that a folder may hold."""
+    names = sorted(path.name for path in folder.iterdir())
     for pattern in _IN_A_FOLDER:
-        found = sorted(folder.glob(pattern))
+        found = fnmatch.filter(names, pattern)
         if len(found) > 1:
-            listed = ", ".join(path.name for path in found[:5])
             raise UserError(
-                f"{folder}: must hold one {pattern}, found {listed}{' ...' * (len(found) > 5)}; "
-                "name the file that you mean"
+                f"{folder}: must hold one {pattern}, found {', '.join(found[:5])}"
+                f"{' ...' * (len(found) > 5)}; name the file that you mean"
             )
         if found:
-            return found[0]
+            return folder / found[0]
     raise UserError(
         f"{folder}: must hold a model, found none of {', '.join(_IN_A_FOLDER)}; name the folder "
         "or file that holds the weights"
@@ -85,8 +95,7 @@ def _checkpoint_prefix(path: epath.Path) -> epath.Path:
 
 
 def _open_file(path: epath.Path) -> Tensors:
-    if path.name.endswith(".index.json"):
-        return ShardedTensors(path, _open_file)
+    """Open one file of arrays, wherever it lies."""
     if "://" not in os.fspath(path):
         return _open_local(path, where=str(path))
     # Copied to this machine; an open file outlives its name there.
@@ -97,14 +106,8 @@ def _open_file(path: epath.Path) -> Tensors:
 
 def _open_local(path: epath.Path, *, where: str) -> Tensors:
     """Open one file by how it begins: whoever renames files keeps that."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(64)
-    except OSError as error:
-        raise UserError(
-            f"{where}: must be a file that can be read ({error.strerror or error}); check its "
-            "permissions"
-        ) from error
+    with path.open("rb") as file:
+        start = file.read(64)
     if start[8:9] == b"{" or path.suffix == ".safetensors" and not start.startswith(_GIT_LFS):
         return SafetensorsFile(path, where=where)
     if start.startswith((ARCHIVE_START, PICKLE_START)):

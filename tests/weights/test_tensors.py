@@ -139,6 +139,13 @@ def test_an_index_of_another_form_is_refused(tmp_path, content):
         open_tensors(index)
 
 
+def test_an_index_is_no_file_of_an_index(tmp_path):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": index.name}}))
+    with pytest.raises(UserError, match=r"index.json: must be a file of safetensors or of torch"):
+        open_tensors(index)
+
+
 def test_a_path_that_is_no_model_says_what_was_looked_for(tmp_path):
     with pytest.raises(
         UserError, match=r"nowhere: must be a file of weights, the prefix .* found nothing"
@@ -163,3 +170,9 @@ def test_a_file_of_another_kind_says_how_it_begins(tmp_path):
 
 def test_a_form_is_known_by_its_content_whatever_its_name(file):
     assert_holds_the_arrays(file.rename(file.parent / "1f2e3d"))
+
+
+def test_what_cannot_be_read_is_an_error_of_the_user(tmp_path):
+    (tmp_path / "model.safetensors").mkdir()
+    with pytest.raises(UserError, match=r"must be files that can be read \(.*model.safetensors"):
+        open_tensors(tmp_path)

@@ -170,6 +170,13 @@ def test_an_archive_made_by_hand_is_read(tmp_path):
         np.testing.assert_array_equal(tensors["weight"], [3.0, 5.0])
 
 
+def test_a_number_in_a_pickle_cannot_ask_for_memory(tmp_path):
+    """Remembers a value at place two billion: a table of 32 GB for the unpickler in C."""
+    value = entry(b"Nr\xff\xff\xff\x7f0" + tensor())
+    with open_tensors(archive(tmp_path / "model.pt", value, {"data/0": bytes(8)})) as tensors:
+        assert tensors.names() == ["weight"]
+
+
 def test_an_archive_without_a_pickle_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "model.pt", "w") as file:
         file.writestr("word/document.xml", "<w/>")

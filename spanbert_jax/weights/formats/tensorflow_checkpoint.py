@@ -4,6 +4,8 @@ The prefix bert_model.ckpt stands for bert_model.ckpt.index and bert_model.ckpt.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from etils import epath
@@ -24,29 +26,37 @@ class TensorFlowCheckpoint(Tensors):
         # Takes seconds to import, and few models lie in this form.
         from spanbert_jax.data.host_tensorflow import tf
 
-        try:
-            self._reader = tf.train.load_checkpoint(str(prefix))
+        where = str(prefix)
+        with _damage_explained(where):
+            self._reader = tf.train.load_checkpoint(where)
             shapes = self._reader.get_variable_to_shape_map()
             dtypes = self._reader.get_variable_to_dtype_map()
-        except (tf.errors.OpError, ValueError, RuntimeError) as error:
-            raise storage_error(error) or _damaged(str(prefix), error) from error
         infos = {
             name: TensorInfo(tuple(shapes[name]), np.dtype(dtypes[name].as_numpy_dtype))
             for name in sorted(shapes)
             if not _NO_WEIGHT.search(name)
         }
-        super().__init__(str(prefix), infos)
+        super().__init__(where, infos)
 
     def _read(self, name: str) -> np.ndarray:
-        from spanbert_jax.data.host_tensorflow import tf
-
-        try:
+        with _damage_explained(self.where):
             return np.asarray(self._reader.get_tensor(name))
-        except (tf.errors.OpError, ValueError, RuntimeError) as error:
-            raise storage_error(error) or _damaged(self.where, error) from error
 
     def close(self) -> None:
-        del self._reader
+        self._reader = None
+
+
+@contextmanager
+def _damage_explained(where: str) -> Iterator[None]:
+    try:
+        yield
+    # TensorFlow turns its own errors into these where it raises them for Python.
+    except (OSError, ValueError, RuntimeError, IndexError, KeyError) as error:
+        raise _damaged(where, error) from error
+    except Exception as error:
+        if not type(error).__module__.startswith("tensorflow."):
+            raise
+        raise storage_error(error) or _damaged(where, error) from error
 
 
 def _damaged(where: str, error: Exception) -> UserError:
