@@ -113,7 +113,7 @@ class PrepareConfig:
     """Folder of the shards (local or gs://)."""
     tokenizer: str = "sentencepiece"
     """`sentencepiece` or `wordpiece` trains one on the source; a path loads one: `*.model`
-    (SentencePiece), `vocab.txt` or `tokenizer.json` (WordPiece)."""
+    (SentencePiece), `vocab.txt` or `tokenizer.json` (WordPiece, byte-level BPE)."""
     vocab_size: int = 32_000
     """Entries of a tokenizer that is trained here."""
     sentencepiece_type: Literal["unigram", "bpe"] = "unigram"

@@ -53,7 +53,14 @@ class Encoder:
         assert self._tokenizer is not None
         dropped: list[Counter[str]] = [Counter() for _ in raws]
         documents = [self.sentences(raw, counts) for raw, counts in zip(raws, dropped, strict=True)]
-        ids = self._tokenizer.encode_batch(list(chain.from_iterable(documents)))
+        space = self._tokenizer.between_sentences
+        ids = self._tokenizer.encode_batch(
+            [
+                space + sentence if i else sentence
+                for sentences in documents
+                for i, sentence in enumerate(sentences)
+            ]
+        )
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
         num_sentences = np.array([len(sentences) for sentences in documents], np.int64)
         # A sentence of control characters alone has no tokens.

@@ -16,10 +16,10 @@ from spanbert_jax.corpus.shards import (
     Manifest,
     read_manifest,
 )
-from spanbert_jax.corpus.tokenizers.loading import SENTENCEPIECE_FILE, WORDPIECE_FILE
+from spanbert_jax.corpus.tokenizers.loading import SENTENCEPIECE_FILE, TOKENIZER_JSON
 from spanbert_jax.errors import UserError
 
-_FIXED_NAMES = (MANIFEST_FILE, RECORD_FILE, UNIGRAM_FILE, SENTENCEPIECE_FILE, WORDPIECE_FILE)
+_FIXED_NAMES = (MANIFEST_FILE, RECORD_FILE, UNIGRAM_FILE, SENTENCEPIECE_FILE, TOKENIZER_JSON)
 _OUR_NAMES = re.compile(
     rf"{'|'.join(map(re.escape, _FIXED_NAMES))}"
     rf"|(?:{'|'.join(SPLITS)})-\d+\.(?:json|(?:{'|'.join(ARRAYS)})\.npy)"

@@ -63,7 +63,7 @@ class TokenizerInfo:
 
     file: str
     kind: str
-    """sentencepiece or wordpiece."""
+    """sentencepiece, wordpiece or byte-level."""
     vocab_size: int
     fingerprint: str
     sha256: str

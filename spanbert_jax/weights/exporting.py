@@ -63,7 +63,9 @@ def export_run(
         num_tensors = len(tensors)
         del tensors
         write_file(folder / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
-        agreement = export_tokenizer(tokenizer, folder, max_length=model.max_positions)
+        agreement = export_tokenizer(
+            tokenizer, folder, max_length=model.max_positions, num_segments=model.num_segments
+        )
         write_file(folder / CARD_FILE, model_card(run, card, config, agreement).encode())
         difference = _difference(model, params, folder)
     return Exported(num_tensors, difference, agreement)

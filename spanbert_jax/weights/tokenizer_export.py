@@ -40,7 +40,9 @@ class Agreement(NamedTuple):
         return self.num_equal == self.num_texts
 
 
-def export_tokenizer(tokenizer: Tokenizer, folder: epath.Path, *, max_length: int) -> Agreement:
+def export_tokenizer(
+    tokenizer: Tokenizer, folder: epath.Path, *, max_length: int, num_segments: int
+) -> Agreement:
     """Write the tokenizer's files into `folder`; say how far they agree with ours."""
     saved = folder / tokenizer.save(folder)
     if tokenizer.kind == "sentencepiece":
@@ -48,22 +50,37 @@ def export_tokenizer(tokenizer: Tokenizer, folder: epath.Path, *, max_length: in
     else:
         rust = tokenizers.Tokenizer.from_str(saved.read_text(encoding="utf-8"))
     special = _special_pieces(tokenizer)
-    rust.add_special_tokens(
-        [tokenizers.AddedToken(piece, special=True, normalized=False) for piece in special.values()]
-    )
-    rust.post_processor = _template(tokenizer)
-    write_file(folder / TOKENIZER_FILE, rust.to_str(pretty=True).encode())
-    pieces = [tokenizer.id_to_piece(token_id) for token_id in range(tokenizer.vocab_size)]
-    if tokenizer.kind == "wordpiece" and all(piece and piece == piece.strip() for piece in pieces):
-        write_file(folder / VOCABULARY_FILE, "".join(f"{piece}\n" for piece in pieces).encode())
+    rust.add_special_tokens([_special(piece, tokenizer) for piece in special.values()])
+    rust.post_processor = _around_texts(tokenizer)
+    content = rust.to_str(pretty=True)
+    write_file(folder / TOKENIZER_FILE, content.encode())
+    if tokenizer.kind == "wordpiece":
+        _write_vocabulary(tokenizer, folder)
+    inputs = ["input_ids", *["token_type_ids"] * (num_segments > 1), "attention_mask"]
     config = {
-        **_class_of(tokenizer, json.loads(rust.to_str())),
+        **_class_of(tokenizer, json.loads(content)),
         "model_max_length": max_length,
+        "model_input_names": inputs,
         **special,
     }
-    content = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    write_file(folder / TOKENIZER_CONFIG_FILE, content.encode())
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    write_file(folder / TOKENIZER_CONFIG_FILE, text.encode())
     return _agreement(tokenizer, rust)
+
+
+def _write_vocabulary(tokenizer: Tokenizer, folder: epath.Path) -> None:
+    """vocab.txt, which older programs ask for, where its lines can hold every piece."""
+    pieces = [tokenizer.id_to_piece(token_id) for token_id in range(tokenizer.vocab_size)]
+    if all(piece and piece == piece.strip() for piece in pieces):
+        write_file(folder / VOCABULARY_FILE, "".join(f"{piece}\n" for piece in pieces).encode())
+
+
+def _special(piece: str, tokenizer: Tokenizer) -> tokenizers.AddedToken:
+    """A special piece; RoBERTa's mask takes the space before it, since its words begin with one."""
+    takes_space = tokenizer.kind == "byte-level" and piece == tokenizer.id_to_piece(
+        tokenizer.mask_id
+    )
+    return tokenizers.AddedToken(piece, special=True, normalized=False, lstrip=takes_space)
 
 
 def _special_pieces(tokenizer: Tokenizer) -> dict[str, str]:
@@ -78,9 +95,16 @@ def _special_pieces(tokenizer: Tokenizer) -> dict[str, str]:
     return {name: tokenizer.id_to_piece(token_id) for name, token_id in ids.items()}
 
 
-def _template(tokenizer: Tokenizer) -> tokenizers.processors.TemplateProcessing:
-    """[CLS] text [SEP], and pairs [CLS] a [SEP] b [SEP] with segments 0 and 1."""
+def _around_texts(tokenizer: Tokenizer) -> Any:
+    """[CLS] a [SEP], and pairs [CLS] a [SEP] b [SEP] with segments 0 and 1, as in pretraining.
+
+    RoBERTa's are <s> a </s></s> b </s>, all of one segment.
+    """
     cls_piece, sep_piece = map(tokenizer.id_to_piece, (tokenizer.cls_id, tokenizer.sep_id))
+    if tokenizer.kind == "byte-level":
+        return tokenizers.processors.RobertaProcessing(
+            (sep_piece, tokenizer.sep_id), (cls_piece, tokenizer.cls_id), add_prefix_space=False
+        )
     return tokenizers.processors.TemplateProcessing(
         single=f"{cls_piece}:0 $A:0 {sep_piece}:0",
         pair=f"{cls_piece}:0 $A:0 {sep_piece}:0 $B:1 {sep_piece}:1",
@@ -97,6 +121,12 @@ def _class_of(tokenizer: Tokenizer, content: dict[str, Any]) -> dict[str, Any]:
             "do_lower_case": normalizer["lowercase"],
             "strip_accents": normalizer["strip_accents"],
             "tokenize_chinese_chars": normalizer["handle_chinese_chars"],
+        }
+    before = content["pre_tokenizer"] or {}
+    if tokenizer.kind == "byte-level" and not normalizer and before.get("type") == "ByteLevel":
+        return {
+            "tokenizer_class": "RobertaTokenizer",
+            "add_prefix_space": before["add_prefix_space"],
         }
     return {"tokenizer_class": "PreTrainedTokenizerFast"}
 

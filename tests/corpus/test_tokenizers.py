@@ -259,13 +259,22 @@ def test_a_file_that_is_no_tokenizer_is_an_error(tmp_path, name, content, messag
         load_tokenizer(tmp_path / name)
 
 
-def test_a_tokenizer_json_of_another_model_is_an_error(tmp_path):
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"type": "BPE", "vocab": {"a": 0}, "merges": []},
+         r"must be over bytes \(pre_tokenizer ByteLevel\), found BertPreTokenizer"),
+        ({"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"},
+         "must hold a WordPiece or a byte-level BPE model, found WordLevel"),
+    ],
+)  # fmt: skip
+def test_a_tokenizer_json_of_another_model_is_an_error(tmp_path, model, message):
     tokenizer = trained("wordpiece")
     path = tmp_path / tokenizer.save(tmp_path)
     content = json.loads(path.read_text())
-    content["model"] = {"type": "BPE", "vocab": {"a": 0}, "merges": []}
+    content["model"] = model
     path.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="must hold a WordPiece model, found BPE"):
+    with pytest.raises(UserError, match=message):
         load_tokenizer(path)
 
 

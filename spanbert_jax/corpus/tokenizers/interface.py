@@ -24,7 +24,9 @@ class Tokenizer(Protocol):
     """
 
     kind: str
-    """sentencepiece or wordpiece."""
+    """sentencepiece, wordpiece or byte-level."""
+    between_sentences: str
+    """What a text begins with where it follows another one in its document."""
     vocab_size: int
     pad_id: int
     unk_id: int
@@ -64,7 +66,7 @@ def check_special_pieces(found: dict[str, int | None], where: str, remedy: str) 
     missing = [piece for piece, token_id in found.items() if token_id is None]
     if missing:
         raise UserError(
-            f"{where}: a tokenizer must hold the special pieces {' '.join(SPECIAL_PIECES)}, "
+            f"{where}: a tokenizer must hold the special pieces {' '.join(found)}, "
             f"missing are {' '.join(missing)}; {remedy}"
         )
     return {piece: token_id for piece, token_id in found.items() if token_id is not None}

@@ -6,6 +6,8 @@ from etils import epath
 
 from spanbert_jax.config import PrepareConfig
 from spanbert_jax.corpus.files import as_path
+from spanbert_jax.corpus.tokenizers.byte_level import byte_level_of
+from spanbert_jax.corpus.tokenizers.hugging_face import TOKENIZER_JSON, parse_json
 from spanbert_jax.corpus.tokenizers.interface import Tokenizer
 from spanbert_jax.corpus.tokenizers.sentence_piece import (
     SENTENCEPIECE_FILE,
@@ -13,8 +15,7 @@ from spanbert_jax.corpus.tokenizers.sentence_piece import (
     train_sentencepiece,
 )
 from spanbert_jax.corpus.tokenizers.word_piece import (
-    WORDPIECE_FILE,
-    parse_tokenizer_json,
+    WordPieceTokenizer,
     parse_vocabulary,
     train_wordpiece,
 )
@@ -22,7 +23,7 @@ from spanbert_jax.errors import UserError
 
 TRAINED_KINDS = ("sentencepiece", "wordpiece")
 VOCABULARY_FILE = "vocab.txt"
-_ACCEPTED = "*.model (SentencePiece), vocab.txt or tokenizer.json (WordPiece)"
+_ACCEPTED = "*.model (SentencePiece), vocab.txt or tokenizer.json (WordPiece, byte-level BPE)"
 
 
 def find_tokenizer_file(path: epath.PathLike) -> epath.Path:
@@ -35,7 +36,7 @@ def find_tokenizer_file(path: epath.PathLike) -> epath.Path:
         )
     if not found.is_dir():
         return found
-    for name in (SENTENCEPIECE_FILE, WORDPIECE_FILE, VOCABULARY_FILE):
+    for name in (SENTENCEPIECE_FILE, TOKENIZER_JSON, VOCABULARY_FILE):
         if (found / name).exists():
             return found / name
     models = sorted(found.glob("*.model"))
@@ -63,6 +64,20 @@ def load_tokenizer(path: epath.PathLike, *, lowercase: bool = False) -> Tokenize
     if file.suffix == ".txt":
         return parse_vocabulary(content, lowercase=lowercase, where=where)
     return parse_tokenizer_json(content, where=where)
+
+
+def parse_tokenizer_json(content: str, *, where: str) -> Tokenizer:
+    """Read a tokenizer.json of Hugging Face tokenizers: WordPiece, or BPE over bytes."""
+    rust, tree = parse_json(content, where=where)
+    kind = tree["model"]["type"]
+    if kind == "WordPiece":
+        return WordPieceTokenizer(rust, where=where)
+    if kind == "BPE":
+        return byte_level_of(rust, tree, where=where)
+    raise UserError(
+        f"{where}: must hold a WordPiece or a byte-level BPE model, found {kind}; name the "
+        "tokenizer.json of a BERT or RoBERTa model"
+    )
 
 
 def train_tokenizer(config: PrepareConfig, texts: Iterator[str]) -> Tokenizer:

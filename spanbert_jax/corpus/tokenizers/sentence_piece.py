@@ -35,6 +35,7 @@ class SentencePieceTokenizer:
     """A trained SentencePiece model; see `Tokenizer` for what its members mean."""
 
     kind = "sentencepiece"
+    between_sentences = ""
 
     def __init__(self, model: bytes, *, where: str = "SentencePiece model") -> None:
         try:

@@ -1,15 +1,12 @@
 """WordPiece tokenizers (BERT's), in Rust through Hugging Face tokenizers; `##` inside words."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tokenizers
-from etils import epath
 from jaxtyping import Bool
 
-from spanbert_jax.corpus.files import write_file
+from spanbert_jax.corpus.tokenizers.hugging_face import RustTokenizer
 from spanbert_jax.corpus.tokenizers.interface import (
     MASK_IN_TEXT,
     SPECIAL_PIECES,
@@ -18,23 +15,17 @@ from spanbert_jax.corpus.tokenizers.interface import (
 )
 from spanbert_jax.errors import UserError
 
-WORDPIECE_FILE = "tokenizer.json"
 CONTINUATION = "##"
 
 
-class WordPieceTokenizer:
+class WordPieceTokenizer(RustTokenizer):
     """A WordPiece vocabulary and its normalisation; see `Tokenizer` for what its members mean."""
 
     kind = "wordpiece"
+    between_sentences = ""
 
     def __init__(self, rust: tokenizers.Tokenizer, *, where: str = "WordPiece vocabulary") -> None:
-        rust.no_truncation()
-        rust.no_padding()
-        # "[MASK]" in a text is spelled out as any other word.
-        rust.encode_special_tokens = True
-        self._rust = rust
-        self.vocab_size: int = rust.get_vocab_size()
-        self.fingerprint = _fingerprint(rust)
+        super().__init__(rust, fingerprinted=("normalizer", "pre_tokenizer", "model"))
         ids = check_special_pieces(
             {piece: rust.token_to_id(piece) for piece in SPECIAL_PIECES},
             where,
@@ -48,15 +39,6 @@ class WordPieceTokenizer:
         pieces = [self.id_to_piece(token_id) for token_id in range(self.vocab_size)]
         return np.array([not piece.startswith(CONTINUATION) for piece in pieces], bool)
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids, no special ones added."""
-        return self._rust.encode(text, add_special_tokens=False).ids
-
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """`encode` of every text, without the offsets that nobody needs here."""
-        encodings = self._rust.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
-
     def encode_with_masks(self, text: str) -> list[int]:
         """As `encode`, but every "[MASK]" becomes `mask_id`: "a [MASK]." -> a, [MASK], "."."""
         first, *rest = self.encode_batch(MASK_IN_TEXT.split(text))
@@ -69,23 +51,6 @@ class WordPieceTokenizer:
         hidden = {self.pad_id, self.cls_id, self.sep_id}
         shown = [int(token_id) for token_id in ids if token_id not in hidden]
         return self._rust.decode(shown, skip_special_tokens=False)
-
-    def id_to_piece(self, token_id: int) -> str:
-        piece = self._rust.id_to_token(int(token_id))
-        # A vocabulary with a gap in its ids has no piece there.
-        return "" if piece is None else piece
-
-    def save(self, folder: epath.PathLike) -> str:
-        """Write tokenizer.json into `folder`. Returns the name."""
-        content = self._rust.to_str(pretty=True)
-        write_file(epath.Path(folder) / WORDPIECE_FILE, content.encode())
-        return WORDPIECE_FILE
-
-
-def _fingerprint(rust: tokenizers.Tokenizer) -> str:
-    content = json.loads(rust.to_str())
-    parts = {name: content[name] for name in ("normalizer", "pre_tokenizer", "model")}
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _bert_pipeline(model: tokenizers.models.WordPiece, *, lowercase: bool) -> tokenizers.Tokenizer:
@@ -116,19 +81,6 @@ def parse_vocabulary(content: str, *, lowercase: bool, where: str) -> WordPieceT
     )
     model = tokenizers.models.WordPiece(vocabulary, unk_token="[UNK]")
     return WordPieceTokenizer(_bert_pipeline(model, lowercase=lowercase), where=where)
-
-
-def parse_tokenizer_json(content: str, *, where: str) -> WordPieceTokenizer:
-    """Read a tokenizer.json of Hugging Face tokenizers whose model is WordPiece."""
-    remedy = "name the tokenizer.json or vocab.txt of a BERT model"
-    try:
-        rust = tokenizers.Tokenizer.from_str(content)
-        kind = json.loads(content)["model"]["type"]
-    except Exception as error:  # the Rust library raises bare Exception
-        raise UserError(f"{where}: is not a tokenizer.json ({error}); {remedy}") from error
-    if kind != "WordPiece":
-        raise UserError(f"{where}: must hold a WordPiece model, found {kind}; {remedy}")
-    return WordPieceTokenizer(rust, where=where)
 
 
 def train_wordpiece(
