@@ -106,7 +106,9 @@ def saved_run(tmp_path, random_params, vocabulary) -> Callable[..., Path]:
         folder = tmp_path / "run"
         (folder / "tokenizer").mkdir(parents=True)
         tokenizer = load_tokenizer(vocabulary(folder / "tokenizer", size=model.vocab_size))
-        config = PretrainConfig(model=model, data=DataConfig(sequence_length=model.max_positions))
+        blocks = "sentence_pair" if model.next_sentence_head else "document"
+        data = DataConfig(sequence_length=model.max_positions, blocks=blocks)
+        config = PretrainConfig(model=model, data=data)
         config = dataclasses.replace(config, workdir=str(folder))
         fingerprint = tokenizer.fingerprint
         with Checkpoints(folder, config, tokenizer_fingerprint=fingerprint) as checkpoints:
