@@ -33,13 +33,23 @@ def test_every_config_builds_survives_json_and_documents_itself(name):
 
 
 def test_the_configs_are_the_ones_that_the_readme_promises():
+    schemes = ("masking_subword", "masking_whole_word", "masking_geometric_span")
+    objectives = (
+        "objective_two_segments_nsp", "objective_one_segment", "objective_one_segment_sbo",
+    )  # fmt: skip
+    rows = [*schemes, *objectives]
     assert [name.rpartition("/")[2] for name in NAMES] == [
+        *(f"ablations.py:{row}" for row in (*rows, *(f"{row}_paper" for row in rows))),
         "pretrain.py:spanbert_base",
         "pretrain.py:spanbert_large",
         "pretrain.py:bert_base",
+        "pretrain.py:bert_large",
+        "pretrain.py:bert_base_1seq",
         "pretrain.py:spanbert_base_paper",
         "pretrain.py:spanbert_large_paper",
         "quickstart.py:quickstart",
+        "roberta.py:roberta_base",
+        "roberta.py:roberta_large",
     ]
 
 
@@ -83,8 +93,8 @@ def test_spanbert_large_is_base_at_the_size_of_bert_large():
     assert dataclasses.replace(large, model=base.model) == base
 
 
-def test_bert_base_differs_in_masks_and_objective_alone():
-    base, bert = load("pretrain.py:spanbert_base"), load("pretrain.py:bert_base")
+def test_bert_of_single_sequences_differs_in_masks_and_objective_alone():
+    base, bert = load("pretrain.py:spanbert_base"), load("pretrain.py:bert_base_1seq")
     assert changed_fields(base, bert) == [
         ("--model.span-boundary-head", True, False),
         ("--masking.scheme", "geometric_span", "subword"),
@@ -92,15 +102,69 @@ def test_bert_base_differs_in_masks_and_objective_alone():
     assert dataclasses.replace(bert, model=base.model, masking=base.masking) == base
 
 
+def differences(one: PretrainConfig, other: PretrainConfig) -> list[tuple[str, object, object]]:
+    sections = tuple(field.name for field in dataclasses.fields(PretrainConfig))
+    return changed_fields(one, other, sections)
+
+
 @pytest.mark.parametrize("size", ["base", "large"])
-def test_the_papers_reading_differs_in_weight_decay_and_normalization_alone(size):
-    released = load(f"pretrain.py:spanbert_{size}")
-    paper = load(f"pretrain.py:spanbert_{size}_paper")
-    sections = [field.name for field in dataclasses.fields(PretrainConfig)]
-    assert changed_fields(released, paper, tuple(sections)) == [
+def test_bert_is_spanbert_on_pairs_with_single_masks_and_the_next_sentence(size):
+    spanbert, bert = load(f"pretrain.py:spanbert_{size}"), load(f"pretrain.py:bert_{size}")
+    assert differences(spanbert, bert) == [
+        ("--model.pooler", False, True),
+        ("--model.next-sentence-head", False, True),
+        ("--model.span-boundary-head", True, False),
+        ("--masking.scheme", "geometric_span", "subword"),
+        ("--data.blocks", "document", "sentence_pair"),
+    ]
+    assert bert.num_predictions == 78
+
+
+KEPT = ("--checkpoint.keep-every-steps", 0, 1_200_000)
+
+
+def test_rows_of_the_ablation_tables_differ_in_what_the_table_compares():
+    bert, spanbert = load("pretrain.py:bert_large"), load("pretrain.py:spanbert_large")
+    subword, whole_word, geometric, pairs, single, single_sbo = (
+        load(f"ablations.py:{row}")
+        for row in (
+            "masking_subword", "masking_whole_word", "masking_geometric_span",
+            "objective_two_segments_nsp", "objective_one_segment", "objective_one_segment_sbo",
+        )
+    )  # fmt: skip
+    assert differences(bert, subword) == [KEPT]
+    scheme = "--masking.scheme"
+    assert differences(subword, whole_word) == [(scheme, "subword", "whole_word")]
+    assert differences(subword, geometric) == [(scheme, "subword", "geometric_span")]
+    assert pairs == geometric
+    assert differences(pairs, single) == [
+        ("--model.pooler", True, False),
+        ("--model.next-sentence-head", True, False),
+        ("--data.blocks", "sentence_pair", "document"),
+    ]
+    assert differences(single, single_sbo) == [("--model.span-boundary-head", False, True)]
+    assert differences(spanbert, single_sbo) == [KEPT]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_paper")])
+def test_every_reading_of_the_paper_differs_in_weight_decay_and_normalization_alone(name):
+    assert differences(load_config(name.removesuffix("_paper")), load_config(name)) == [
         ("--objective.loss-normalization", "original", "paper"),
         ("--optimizer.weight-decay", 0.01, 0.1),
     ]
+
+
+def test_roberta_has_the_published_numbers():
+    base, large = load("roberta.py:roberta_base"), load("roberta.py:roberta_large")
+    assert (base.model.num_segments, base.model.position_offset) == (0, 2)
+    assert base.model.layer_norm_epsilon == 1e-5 and not base.model.span_boundary_head
+    assert (base.data.batch_size, base.data.sequence_length) == (8_192, 512)
+    optimizer = base.optimizer
+    assert (optimizer.learning_rate, optimizer.warmup_steps) == (6e-4, 24_000)
+    assert (optimizer.beta2, optimizer.epsilon, optimizer.weight_decay) == (0.98, 1e-6, 0.01)
+    assert optimizer.max_grad_norm == 0.0 and base.training.num_steps == 500_000
+    assert (large.optimizer.learning_rate, large.optimizer.warmup_steps) == (4e-4, 30_000)
+    assert (large.model.num_layers, large.model.hidden_size) == (24, 1_024)
 
 
 def test_json_keeps_tuples_none_and_nested_fields_exactly():

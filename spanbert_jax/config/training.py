@@ -69,6 +69,8 @@ class CheckpointConfig:
     """Newest checkpoints kept."""
     keep_best: int = 1
     """Checkpoints with the lowest held-out loss kept beside them."""
+    keep_every_steps: int = 0
+    """Checkpoints at multiples of so many steps are kept for good; 0 for none."""
 
     def __post_init__(self) -> None:
         require_positive("--checkpoint.every-steps", self.every_steps, "10000")
@@ -76,6 +78,12 @@ class CheckpointConfig:
         require(
             self.keep_best >= 0, "--checkpoint.keep-best", self.keep_best,
             "must not be negative", "use 1, or 0 to keep the newest only",
+        )  # fmt: skip
+        require(
+            self.keep_every_steps % self.every_steps == 0 <= self.keep_every_steps,
+            "--checkpoint.keep-every-steps", self.keep_every_steps,
+            f"must be a multiple of --checkpoint.every-steps {self.every_steps}",
+            f"use {10 * self.every_steps}, or 0 to keep none for good",
         )  # fmt: skip
 
 

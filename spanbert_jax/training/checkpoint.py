@@ -45,6 +45,8 @@ class Checkpoints:
                     keep_checkpoints_without_metrics=False,
                 )
             )
+        if keep.keep_every_steps:
+            policies.append(checkpoint_managers.EveryNSteps(keep.keep_every_steps))
         self._run_dir = run_dir
         self._origin = {
             "config": to_tree(config),

@@ -191,6 +191,12 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
     assert save_steps(tmp_path / "c", config, losses) == {4, 5}
 
 
+def test_checkpoints_at_multiples_of_a_number_of_steps_are_kept_for_good(tmp_path: Path) -> None:
+    config = CheckpointConfig(every_steps=2, keep_latest=1, keep_best=0, keep_every_steps=4)
+    losses = dict.fromkeys(range(2, 15, 2))
+    assert save_steps(tmp_path, config, losses) == {4, 8, 12, 14}
+
+
 def test_a_resumed_run_still_knows_which_of_its_checkpoints_was_the_best(tmp_path: Path) -> None:
     config = CheckpointConfig(keep_latest=1, keep_best=1)
     assert save_steps(tmp_path, config, {1: 2.0, 2: 3.0}) == {1, 2}
