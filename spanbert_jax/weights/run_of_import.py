@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import jax
 from etils import epath
 
 from spanbert_jax.config import PretrainConfig
@@ -32,9 +33,9 @@ def write_imported(out: epath.PathLike, imported: Imported, tokenizer: Tokenizer
         with Checkpoints(
             folder, config, tokenizer_fingerprint=tokenizer.fingerprint
         ) as checkpoints:
-            checkpoints.save(
-                0, {"params": imported.params}, position=DataPosition(0), held_out_loss=None
-            )
+            # Orbax would copy NumPy's arrays once more.
+            params = jax.device_put(imported.params)
+            checkpoints.save(0, {"params": params}, position=DataPosition(0), held_out_loss=None)
 
 
 def config_of(imported: Imported) -> PretrainConfig:

@@ -30,8 +30,9 @@ def model() -> ModelConfig:
 
 @pytest.fixture
 def roberta() -> ModelConfig:
-    """Its padding has id 1, as in every RoBERTa."""
-    return ModelConfig(**SIZES, position_offset=2, num_segments=0, pooler=True)
+    """Its padding has id 1, as in every RoBERTa, and its vocabulary all bytes."""
+    sizes = SIZES | {"vocab_size": 270}
+    return ModelConfig(**sizes, position_offset=2, num_segments=0, pooler=True)
 
 
 @pytest.fixture
@@ -75,8 +76,8 @@ def vocabulary(tmp_path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def released(tmp_path, random_params, vocabulary) -> Callable[..., Path]:
-    """A folder as Hugging Face has them: config.json, model.safetensors, vocab.txt."""
+def released(tmp_path, random_params, vocabulary, train_byte_level) -> Callable[..., Path]:
+    """A folder as Hugging Face has them: config.json, model.safetensors and a vocabulary."""
 
     def write(model: ModelConfig, *, without: str = "", **changed: object) -> Path:
         folder = tmp_path / "released"
@@ -92,7 +93,10 @@ def released(tmp_path, random_params, vocabulary) -> Callable[..., Path]:
             if not without or without not in name
         }
         write_safetensors(folder / "model.safetensors", tensors, {"format": "pt"})
-        vocabulary(folder, size=model.vocab_size)
+        if model.position_offset:
+            train_byte_level(folder, ["the cat sat on the mat"], vocab_size=model.vocab_size)
+        else:
+            vocabulary(folder, size=model.vocab_size)
         return folder
 
     return write
