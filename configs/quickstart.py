@@ -34,7 +34,7 @@ def quickstart() -> PretrainConfig:
         ),
         data=DataConfig(shards="runs/quickstart/shards", sequence_length=128, batch_size=16),
         optimizer=OptimizerConfig(
-            learning_rate=1e-3, warmup_steps=50, beta2=0.98, epsilon=1e-6,
+            name="adamw", learning_rate=1e-3, warmup_steps=50, beta2=0.98, epsilon=1e-6,
             no_decay=("bias", "norm"),
         ),
         training=TrainingConfig(num_steps=600, log_every=20, eval_every=200, eval_batches=16),

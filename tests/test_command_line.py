@@ -143,6 +143,8 @@ def test_prepare_takes_several_sources():
         (["pretrain", QUICKSTART, "7"], ["'7' belongs to no flag"]),
         (["pretrain", QUICKSTART, "--data.sequence-length", "256"],
          ["--data.sequence-length 256: is longer than --model.max-positions 128", "use at most"]),
+        (["pretrain", QUICKSTART, "--data.blocks", "sentence_pair", "--model.num-segments", "1"],
+         ["--data.blocks sentence_pair: has 2 segments", "use --model.num-segments 2"]),
         (["pretrain", QUICKSTART, "--data.batch-size", "2.5"], ["--data.batch-size", "'2.5'"]),
         (["pretrain", QUICKSTART, "--compute.dtype", "float16"],
          ["'float16'", "--compute.dtype", "'auto', 'float32', 'bfloat16'", "--help lists"]),

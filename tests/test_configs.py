@@ -70,6 +70,10 @@ def test_spanbert_base_has_the_published_numbers():
     assert config.objective.loss_normalization == "original"
 
 
+def test_sentence_pairs_have_a_slot_more_for_the_second_budget():
+    assert PretrainConfig(data=DataConfig(blocks="sentence_pair")).num_predictions == 78
+
+
 def test_spanbert_large_is_base_at_the_size_of_bert_large():
     base, large = load("pretrain.py:spanbert_base"), load("pretrain.py:spanbert_large")
     model = large.model

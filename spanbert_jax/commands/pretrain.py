@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from spanbert_jax.training.interrupts import StopRequest
     from spanbert_jax.training.loop import Drive, Progress
     from spanbert_jax.training.pretraining import Pretraining
+    from spanbert_jax.weights.loading import Pretrained
 
 # A program that a signal ends exits with 128 + its number, by the custom of shells.
 EXIT_BY_SIGNAL = 128
@@ -124,16 +125,26 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
     from spanbert_jax.training.interrupts import StopRequest
     from spanbert_jax.training.mesh import make_mesh
     from spanbert_jax.training.pretraining import build
+    from spanbert_jax.weights.starting import read_start
 
     _check_one_host(jax.process_count())
     check_devices(config, jax.device_count())
-    _check_fill(config, load_tokenizer(tokenizer_file))
+    tokenizer = load_tokenizer(tokenizer_file)
+    _check_fill(config, tokenizer)
     taken = newest_step(config.workdir)
     _check_length(config, taken)
+    start = None
+    if config.init_from and taken is None:
+        start = read_start(
+            config.init_from, model=config.model, tokenizer_fingerprint=tokenizer.fingerprint
+        )
     shards = {
         split: open_token_shards(
-            config.data.shards, split=split, sequence_length=config.data.sequence_length
-        )
+            config.data.shards,
+            split=split,
+            sequence_length=config.data.sequence_length,
+            blocks=config.data.blocks,
+        )  # fmt: skip
         for split in SPLITS
     }
     changes = "" if taken is None else run_folder.describe_changes(config.workdir, config)
@@ -149,7 +160,7 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
             console.message(_opening(config, pretraining, shards["train"]))
             if changes:
                 console.message(changes)
-            progress = _train(config, pretraining, shards, console=console, stop=stop)
+            progress = _train(config, pretraining, shards, start, console=console, stop=stop)
             if progress.step < config.training.num_steps:
                 console.message(_farewell(config, progress.step))
                 return EXIT_BY_SIGNAL + (stop.signal_number or 0)
@@ -161,24 +172,35 @@ def _train(
     config: PretrainConfig,
     pretraining: "Pretraining",
     shards: dict[str, "TokenShards"],
+    weights: "Pretrained | None",
     *,
     console: "Console",
     stop: "StopRequest",
 ) -> "Progress":
-    """Restore or initialise, and run the loop; everything is on disk when this returns."""
+    """Restore, or begin with `weights` or at random, and run the loop.
+
+    Everything is on disk when this returns.
+    """
     from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
     from spanbert_jax.training.loop import Progress, run_loop
     from spanbert_jax.training.meter import Meter
     from spanbert_jax.training.metrics import open_metrics
     from spanbert_jax.training.pretraining import workload
     from spanbert_jax.training.watching import RunWatcher
+    from spanbert_jax.weights.starting import with_start
 
     fingerprint = load_tokenizer(_tokenizer_folder(config)).fingerprint
     with Checkpoints(config.workdir, config, tokenizer_fingerprint=fingerprint) as checkpoints:
         step = checkpoints.latest_step()
         if step is None:
-            console.message("starting from random parameters; the first step compiles")
-            start, position = Progress(0, pretraining.init()), DataPosition(0)
+            origin = config.init_from or "random parameters"
+            console.message(f"starting from {origin}; the first step compiles")
+            state = pretraining.init()
+            if weights is not None:
+                params, summary = with_start(state.params, weights)
+                state = state.replace(params=params)
+                console.message(summary)
+            start, position = Progress(0, state), DataPosition(0)
         else:
             console.message(f"going on from the checkpoint of step {step:,}")
             state, position = checkpoints.restore(step, pretraining.abstract_state)
@@ -240,7 +262,11 @@ def _drive(
             state.params,
             pretraining.on_devices(evaluation.as_numpy_iterator()),
             eval_step=pretraining.eval_step,
-            objective_weights={"mlm": 1.0, "sbo": config.objective.span_boundary_weight},
+            objective_weights={
+                "mlm": 1.0,
+                "sbo": config.objective.span_boundary_weight,
+                "nsp": 1.0,
+            },
         ),
         position=position_at,
     )

@@ -6,7 +6,14 @@ weights, and the paper's is a named config in configs/pretrain.py. A value that 
 is a property, never stored.
 """
 
-from spanbert_jax.config.data import DataConfig, MaskingConfig, MaskingScheme, PrepareConfig
+from spanbert_jax.config.data import (
+    BlockKind,
+    DataConfig,
+    MaskingConfig,
+    MaskingScheme,
+    PrepareConfig,
+    tokens_of_text,
+)
 from spanbert_jax.config.experiment import PretrainConfig, check_devices
 from spanbert_jax.config.model import ComputeConfig, ModelConfig
 from spanbert_jax.config.optimizer import FINE_TUNING_OPTIMIZER, OptimizerConfig
@@ -19,6 +26,7 @@ from spanbert_jax.config.training import (
 
 __all__ = [
     "FINE_TUNING_OPTIMIZER",
+    "BlockKind",
     "CheckpointConfig",
     "ComputeConfig",
     "DataConfig",
@@ -32,4 +40,5 @@ __all__ = [
     "PretrainConfig",
     "TrainingConfig",
     "check_devices",
+    "tokens_of_text",
 ]

@@ -7,6 +7,15 @@ from typing import Literal
 from spanbert_jax.errors import require, require_positive
 
 MaskingScheme = Literal["geometric_span", "whole_word", "subword"]
+BlockKind = Literal["document", "sentence_pair"]
+
+
+def tokens_of_text(sequence_length: int, blocks: BlockKind) -> int:
+    """Tokens of text that a row has room for: what [CLS] and one or two [SEP] leave.
+
+    tokens_of_text(512, "document") -> 510, tokens_of_text(512, "sentence_pair") -> 509
+    """
+    return sequence_length - {"document": 2, "sentence_pair": 3}[blocks]
 
 
 @dataclass(frozen=True)
@@ -45,12 +54,24 @@ class MaskingConfig:
             "use 0.8 and 0.1, as the paper",
         )
 
-    def num_predictions(self, sequence_length: int) -> int:
-        """Prediction slots P of a row: the budget of a full block, without [CLS] and [SEP].
+    def budget(self, num_tokens: int) -> int:
+        """Tokens hidden in a block of so many: MaskingConfig().budget(510) -> 77."""
+        # 1e-9: in floating point 0.07 x 100 is 7.000000000000001, which must not become 8.
+        return math.ceil(self.mask_ratio * num_tokens - 1e-9)
+
+    def num_predictions(self, sequence_length: int, blocks: BlockKind = "document") -> int:
+        """Prediction slots P of a row: the budget of a full one, without [CLS] and [SEP].
+
+        The two segments of a sentence pair are masked each by itself, so both budgets are rounded
+        up: 509 tokens may be 1 and 508, with budgets of 1 and 77.
 
         MaskingConfig().num_predictions(512) -> 77
+        MaskingConfig().num_predictions(512, "sentence_pair") -> 78
         """
-        return math.ceil(self.mask_ratio * (sequence_length - 2) - 1e-9)
+        num_tokens = tokens_of_text(sequence_length, blocks)
+        if blocks == "document":
+            return self.budget(num_tokens)
+        return max(self.budget(n) + self.budget(num_tokens - n) for n in range(1, num_tokens))
 
 
 @dataclass(frozen=True)
@@ -63,6 +84,10 @@ class DataConfig:
     """Tokens in a row, [CLS] and [SEP] included (sec. 4.2)."""
     batch_size: int = 256
     """Rows in a step over all devices (sec. 4.2)."""
+    blocks: BlockKind = "document"
+    """document: a row is sentences of one document, as many as fit (SpanBERT, sec. 3.3).
+    sentence_pair: [CLS] A [SEP] B [SEP], for next-sentence prediction, as BERT: B goes on where A
+    ends, or, half of the time, comes from another document."""
     verify_shards: bool = True
     """Compare every shard's checksum with the manifest before training."""
 

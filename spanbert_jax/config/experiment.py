@@ -20,6 +20,9 @@ class PretrainConfig:
 
     workdir: str = ""
     """Folder of the run: checkpoints, metrics, report (local or gs://). Run again, it goes on."""
+    init_from: str = ""
+    """Weights that a new run begins with: a run's folder, a folder of `spanbert import` or
+    `spanbert export`, or hf:FOLDER with a Hugging Face model. Heads it lacks begin at random."""
     model: ModelConfig = field(default_factory=ModelConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -41,6 +44,18 @@ class PretrainConfig:
             f"is longer than --model.max-positions {positions}",
             f"use at most {positions}, or raise --model.max-positions",
         )  # fmt: skip
+        require(
+            self.data.blocks == "document" or self.model.num_segments >= 2,
+            "--data.blocks", self.data.blocks,
+            f"has 2 segments in a row, more than --model.num-segments {self.model.num_segments}",
+            "use --model.num-segments 2",
+        )  # fmt: skip
+        require(
+            self.data.blocks == "sentence_pair" or not self.model.next_sentence_head,
+            "--model.next-sentence-head", self.model.next_sentence_head,
+            f"learns from sentence pairs, which --data.blocks {self.data.blocks} has none of",
+            "use --data.blocks sentence_pair",
+        )  # fmt: skip
         batch, parts = self.data.batch_size, self.training.num_microbatches
         require(
             batch % parts == 0, "--data.batch-size", batch,
@@ -57,7 +72,7 @@ class PretrainConfig:
     @property
     def num_predictions(self) -> int:
         """Prediction slots P of a row."""
-        return self.masking.num_predictions(self.data.sequence_length)
+        return self.masking.num_predictions(self.data.sequence_length, self.data.blocks)
 
 
 def _nearest_multiples(value: int, factor: int) -> str:

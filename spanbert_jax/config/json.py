@@ -4,6 +4,7 @@ import dataclasses
 import json
 import types
 import typing
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from spanbert_jax.config.experiment import PretrainConfig
@@ -61,16 +62,18 @@ def from_tree(tree: Any) -> PretrainConfig:
 
 
 def changed_fields(
-    old: PretrainConfig, new: PretrainConfig, sections: tuple[str, ...] = ("model", "masking")
+    old: PretrainConfig,
+    new: PretrainConfig,
+    sections: tuple[str, ...] = ("model", "masking", "data.blocks"),
 ) -> list[ChangedField]:
-    """List the fields of `sections` that differ, in the order of the dataclasses.
+    """List the fields of `sections`, or single ones, that differ, in the order of the dataclasses.
 
     Two configs of 12 and 24 layers -> [("--model.num-layers", 12, 24)]
     """
     return [
         change
         for section in sections
-        for change in _changes(getattr(old, section), getattr(new, section), section)
+        for change in _changes(attrgetter(section)(old), attrgetter(section)(new), section)
     ]
 
 

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+NO_PAIR = -1
+"""Next-sentence label of a row that holds no two segments."""
+
 
 class PretrainBatch(NamedTuple):
     """`B` rows of `L` tokens with `P` prediction slots each; every field is int32.
@@ -39,24 +42,30 @@ class PretrainBatch(NamedTuple):
     """(B, P) 0-based offset of the target inside its span, i - s."""
     boundary_weights: Any
     """(B, P) 1 for a target of the span-boundary objective."""
+    next_sentence_label: Any
+    """(B,) 1 where the second segment is of another document, 0 where it goes on with the first,
+    `NO_PAIR` where there are not two."""
 
 
 def batch_shapes(
     batch_size: int, sequence_length: int, num_predictions: int
-) -> dict[str, tuple[int, int]]:
+) -> dict[str, tuple[int, ...]]:
     """Shape of every field of a batch.
 
     batch_shapes(256, 512, 77)["token_ids"] -> (256, 512)
     batch_shapes(256, 512, 77)["masked_ids"] -> (256, 77)
+    batch_shapes(256, 512, 77)["next_sentence_label"] -> (256,)
     """
-    row_fields = ("token_ids", "segment_ids", "document_ids", "position_ids")
-    return {
-        name: (batch_size, sequence_length if name in row_fields else num_predictions)
-        for name in PretrainBatch._fields
-    }
+    rows = dict.fromkeys(
+        ("token_ids", "segment_ids", "document_ids", "position_ids"), (batch_size, sequence_length)
+    )
+    slots = (batch_size, num_predictions)
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(PretrainBatch._fields, slots)
+    return shapes | rows | {"next_sentence_label": (batch_size,)}
 
 
 def empty_batch(batch_size: int, sequence_length: int, num_predictions: int) -> PretrainBatch:
-    """A batch of zeros, for shapes and for compiling."""
+    """A batch of zeros, and of no pairs: for shapes and for compiling."""
     shapes = batch_shapes(batch_size, sequence_length, num_predictions)
-    return PretrainBatch(**{name: np.zeros(shape, np.int32) for name, shape in shapes.items()})
+    zeros = PretrainBatch(**{name: np.zeros(shape, np.int32) for name, shape in shapes.items()})
+    return zeros._replace(next_sentence_label=np.full(batch_size, NO_PAIR, np.int32))

@@ -1,8 +1,10 @@
-"""Masks contiguous spans. In: blocks of token ids. Out: the fields of batch.PretrainBatch.
+"""Masks contiguous spans. In: token ids of one or two segments a row. Out: batch.PretrainBatch.
 
 Randomness, all of it from a row's own seed: anchors and lengths of spans (spans.py), one draw
 between [MASK], random tokens and no change per maximal run of hidden tokens, and one draw from the
-corpus per randomly replaced token. Everything after the choice of the hidden tokens is computed on
+corpus per randomly replaced token. The two segments of a sentence pair are masked each by itself,
+with a seed and a budget of its own, as the original does; [SEP] between them is never hidden and
+ends every run. Everything after the choice of the hidden tokens is computed on
 their flat list, ascending in (row, column): a seventh of the tokens.
 """
 
@@ -12,10 +14,10 @@ import numpy as np
 from jaxtyping import Bool, Int, Int32, Int64, UInt64
 
 from spanbert_jax.config import MaskingConfig
-from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.data.batch import NO_PAIR, PretrainBatch
 from spanbert_jax.data.host_tensorflow import tf
-from spanbert_jax.data.random_bits import uniform
-from spanbert_jax.data.spans import budgets, hidden_positions
+from spanbert_jax.data.random_bits import fold_in, uniform
+from spanbert_jax.data.spans import Segments, budgets, hidden_positions
 
 REPLACEMENT_STREAM = 2
 RANDOM_TOKEN_STREAM = 3
@@ -35,11 +37,11 @@ class Vocabulary(NamedTuple):
 
 
 class HiddenTokens(NamedTuple):
-    """The hidden tokens of a batch of blocks of W tokens, ascending in (row, column)."""
+    """The hidden tokens of a batch of rows of W tokens, ascending in (row, column)."""
 
     row: Int32[tf.Tensor, " hidden"]
     column: Int32[tf.Tensor, " hidden"]
-    """0..W-1 inside the block, without [CLS]."""
+    """0..W-1 inside the row, without [CLS]."""
     run_first: Int32[tf.Tensor, " hidden"]
     """Column of the first token of the maximal run of hidden tokens it belongs to."""
     run_last: Int32[tf.Tensor, " hidden"]
@@ -67,18 +69,74 @@ def mask_blocks(
     num_predictions: slots P, at least ceil(mask_ratio x W).
     max_boundary_offsets: tokens deeper in a run than this are no targets of the span boundary.
     """
-    width = block_ids.shape[1]
-    positions = hidden_positions(
-        block_ids, lengths=lengths, seeds=seeds,
-        word_starts=tf.constant(vocabulary.word_starts), config=config,
+    return _mask_rows(
+        block_ids, lengths=lengths[:, None], seeds=seeds[:, None],
+        next_sentence_label=tf.fill(lengths.shape, NO_PAIR), vocabulary=vocabulary, config=config,
+        num_predictions=num_predictions, max_boundary_offsets=max_boundary_offsets,
     )  # fmt: skip
+
+
+def mask_pairs(
+    pair_ids: Int32[tf.Tensor, "batch width"],
+    *,
+    lengths: Int32[tf.Tensor, "batch 2"],
+    next_sentence_label: Int32[tf.Tensor, " batch"],
+    seeds: UInt64[tf.Tensor, " batch"],
+    vocabulary: Vocabulary,
+    config: MaskingConfig,
+    num_predictions: int,
+    max_boundary_offsets: int,
+) -> PretrainBatch:
+    """Hide spans of both segments, and lay out rows: [CLS] A [SEP] B [SEP] padding, L = W + 2.
+
+    pair_ids = [[11, 12, 13, 0, 14, 15, 0]], lengths = [[3, 2]], hidden columns 1 and 5, by [MASK]:
+    -> token_ids = [[CLS, 11, MASK, 13, SEP, 14, MASK, SEP, 0]],
+       segment_ids = [[0, 0, 0, 0, 0, 1, 1, 1, 0]], masked_positions = [[2, 6]],
+       boundary_weights = [[1, 0]] (beside 15 stands [SEP])
+
+    pair_ids: W columns: A, one place for [SEP], B, and padding.
+    num_predictions: slots P, enough for the budgets of both segments.
+    The rest as in `mask_blocks`.
+    """
+    return _mask_rows(
+        pair_ids, lengths=lengths, seeds=fold_in(seeds[:, None], tf.range(2)),
+        next_sentence_label=next_sentence_label, vocabulary=vocabulary, config=config,
+        num_predictions=num_predictions, max_boundary_offsets=max_boundary_offsets,
+    )  # fmt: skip
+
+
+def _mask_rows(
+    block_ids: Int32[tf.Tensor, "batch width"],
+    *,
+    lengths: Int32[tf.Tensor, "batch segments"],
+    seeds: UInt64[tf.Tensor, "batch segments"],
+    next_sentence_label: Int32[tf.Tensor, " batch"],
+    vocabulary: Vocabulary,
+    config: MaskingConfig,
+    num_predictions: int,
+    max_boundary_offsets: int,
+) -> PretrainBatch:
+    """Rows of segments, with a place for [SEP] after each."""
+    batch_size, width = block_ids.shape
+    ends = tf.cumsum(lengths + 1, axis=1) - 1
+    starts = ends - lengths + tf.range(batch_size)[:, None] * width
+    segments = Segments(*(tf.reshape(field, [-1]) for field in (starts, lengths, seeds)))
+    positions = hidden_positions(
+        block_ids, segments=segments, word_starts=tf.constant(vocabulary.word_starts), config=config
+    )
     hidden = find_runs(positions, width=width)
     original_ids = tf.gather(tf.reshape(block_ids, [-1]), positions)
-    input_ids = replace(original_ids, hidden, seeds=seeds, vocabulary=vocabulary, config=config)
-    token_ids = lay_out(block_ids, hidden, input_ids, lengths=lengths, vocabulary=vocabulary)
+    input_ids = replace(
+        original_ids, hidden, seeds=tf.gather_nd(seeds, hidden_segments(hidden, ends=ends)),
+        vocabulary=vocabulary, config=config,
+    )  # fmt: skip
+    token_ids = lay_out(block_ids, hidden, input_ids, ends=ends, vocabulary=vocabulary)
     columns = tf.broadcast_to(tf.range(width + 2), token_ids.shape)
+    is_real = tf.cast(columns < ends[:, -1:] + 2, tf.int32)
+    # The [SEP] after a segment, at ends + 1 of the row, belongs to it.
+    is_beyond = tf.cast(columns[:, :, None] > ends[:, None, :-1] + 1, tf.int32)
     has_boundary, offset = boundary_targets(
-        hidden, lengths=lengths, max_boundary_offsets=max_boundary_offsets
+        hidden, ends=ends, max_boundary_offsets=max_boundary_offsets
     )
     # + 1 for [CLS]; the run's neighbours stand at run_first - 1 and run_last + 1 of the block.
     slots = fill_slots(
@@ -91,16 +149,11 @@ def mask_blocks(
             offset,
             has_boundary,
         ],
-        counts=budgets(lengths, mask_ratio=config.mask_ratio),
+        counts=tf.reduce_sum(budgets(lengths, mask_ratio=config.mask_ratio), axis=1),
         num_slots=num_predictions,
     )
-    return PretrainBatch(
-        token_ids,
-        tf.zeros_like(token_ids),
-        tf.cast(columns < lengths[:, None] + 2, tf.int32),
-        columns,
-        *slots,
-    )
+    segment_ids = tf.reduce_sum(is_beyond, axis=2) * is_real
+    return PretrainBatch(*[token_ids, segment_ids, is_real, columns, *slots, next_sentence_label])
 
 
 def find_runs(positions: Int32[tf.Tensor, " hidden"], *, width: int) -> HiddenTokens:
@@ -125,19 +178,31 @@ def find_runs(positions: Int32[tf.Tensor, " hidden"], *, width: int) -> HiddenTo
     )
 
 
+def hidden_segments(
+    hidden: HiddenTokens, *, ends: Int32[tf.Tensor, "batch segments"]
+) -> Int32[tf.Tensor, "hidden 2"]:
+    """Row, and number of the segment in it, of each hidden token.
+
+    ends: column after the last token of each segment.
+    """
+    is_beyond = hidden.column[:, None] > tf.gather(ends[:, :-1], hidden.row)
+    return tf.stack([hidden.row, tf.reduce_sum(tf.cast(is_beyond, tf.int32), axis=1)], axis=1)
+
+
 def replace(
     original_ids: Int32[tf.Tensor, " hidden"],
     hidden: HiddenTokens,
     *,
-    seeds: UInt64[tf.Tensor, " batch"],
+    seeds: UInt64[tf.Tensor, " hidden"],
     vocabulary: Vocabulary,
     config: MaskingConfig,
 ) -> Int32[tf.Tensor, " hidden"]:
     """What the model sees in place of the hidden tokens: [MASK], random tokens, or themselves.
 
     One draw for a whole run (released code; sec. 3.1), or for each token in the `subword` scheme.
+
+    seeds: of the segment that each token belongs to.
     """
-    seeds = tf.gather(seeds, hidden.row)
     drawn_at = hidden.column if config.scheme == "subword" else hidden.run_first
     draw = uniform(seeds, stream=REPLACEMENT_STREAM, counters=drawn_at)
     mask_below = config.mask_token_prob
@@ -173,16 +238,17 @@ def lay_out(
     hidden: HiddenTokens,
     input_ids: Int32[tf.Tensor, " hidden"],
     *,
-    lengths: Int32[tf.Tensor, " batch"],
+    ends: Int32[tf.Tensor, "batch segments"],
     vocabulary: Vocabulary,
 ) -> Int32[tf.Tensor, "batch width+2"]:
-    """[CLS] block [SEP] padding, with `input_ids` where tokens are hidden."""
+    """[CLS] block [SEP] padding, with [SEP] at the columns `ends` and `input_ids` where hidden."""
     batch_size, width = block_ids.shape
     rows = tf.pad(block_ids, [[0, 0], [1, 1]], constant_values=vocabulary.pad_id)
     row_start = tf.range(batch_size) * (width + 2)
-    places = [row_start, row_start + 1 + lengths, hidden.row * (width + 2) + 1 + hidden.column]
+    separators = tf.reshape(row_start[:, None] + 1 + ends, [-1])
+    places = [row_start, separators, hidden.row * (width + 2) + 1 + hidden.column]
     values = [
-        tf.fill([batch_size], vocabulary.cls_id), tf.fill([batch_size], vocabulary.sep_id),
+        tf.fill(row_start.shape, vocabulary.cls_id), tf.fill(separators.shape, vocabulary.sep_id),
         input_ids,
     ]  # fmt: skip
     flat = tf.tensor_scatter_nd_update(
@@ -192,15 +258,18 @@ def lay_out(
 
 
 def boundary_targets(
-    hidden: HiddenTokens, *, lengths: Int32[tf.Tensor, " batch"], max_boundary_offsets: int
+    hidden: HiddenTokens, *, ends: Int32[tf.Tensor, "batch segments"], max_boundary_offsets: int
 ) -> tuple[Int32[tf.Tensor, " hidden"], Int32[tf.Tensor, " hidden"]]:
     """Which hidden tokens are targets of the span boundary (0 or 1), and their offset in the run.
 
-    Both neighbours of the run must be tokens of the block: [CLS] and [SEP] are none (released
+    Both neighbours of the run must be tokens of its segment: [CLS] and [SEP] are none (released
     code). Tokens from offset `max_boundary_offsets` on are left out, their offset given as 0.
     """
     offset = hidden.column - hidden.run_first
-    is_inside = (hidden.run_first > 0) & (hidden.run_last + 1 < tf.gather(lengths, hidden.row))
+    separators = tf.gather(ends, hidden.row)
+    left, right = hidden.run_first[:, None] - 1, hidden.run_last[:, None] + 1
+    touches_separator = tf.reduce_any((left == separators) | (right == separators), axis=1)
+    is_inside = (hidden.run_first > 0) & ~touches_separator
     is_target = tf.cast(is_inside & (offset < max_boundary_offsets), tf.int32)
     return is_target, offset * is_target
 

@@ -6,21 +6,30 @@ example.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from etils import epath
 from jaxtyping import Int32, Int64, Integer
 
-from spanbert_jax.config import MaskingConfig
-from spanbert_jax.corpus.shards import Manifest, load_shard, read_manifest, read_unigram_counts
+from spanbert_jax.config import BlockKind, MaskingConfig, tokens_of_text
+from spanbert_jax.corpus.shards import (
+    Manifest,
+    Shard,
+    load_shard,
+    read_manifest,
+    read_unigram_counts,
+)
 from spanbert_jax.corpus.tokenizers import load_tokenizer
 from spanbert_jax.data.batch import PretrainBatch
 from spanbert_jax.data.blocks import Blocks, BlockSummary, cut_blocks
 from spanbert_jax.data.host_tensorflow import tf
-from spanbert_jax.data.masking import Vocabulary, mask_blocks
+from spanbert_jax.data.masking import Vocabulary, mask_blocks, mask_pairs
 from spanbert_jax.data.order import epochs_and_blocks
 from spanbert_jax.data.random_bits import fold_in
+from spanbert_jax.data.sentence_pairs import SentencePairs, draw_pairs
 from spanbert_jax.errors import UserError, require
 
 MIN_ROWS_PER_CALL = 256
@@ -40,10 +49,16 @@ class TokenShards:
     vocabulary: Vocabulary
     sequence_length: int
     """Tokens in a row, L, with [CLS] and [SEP]."""
+    pairs: SentencePairs | None = None
+    """Where rows are sentence pairs: the text that they are made of."""
 
     @property
     def num_blocks(self) -> int:
         return self.summary.num_blocks
+
+    @property
+    def block_kind(self) -> BlockKind:
+        return "document" if self.pairs is None else "sentence_pair"
 
     def read(
         self, block_ids: Int64[np.ndarray, " n"]
@@ -60,32 +75,55 @@ class TokenShards:
 
 
 def open_token_shards(
-    folder: epath.PathLike, *, split: str = "train", sequence_length: int
+    folder: epath.PathLike,
+    *,
+    split: str = "train",
+    sequence_length: int,
+    blocks: BlockKind = "document",
 ) -> TokenShards:
     """Open one split ("train" or "held_out") of a folder written by `spanbert prepare`.
 
-    Raises `UserError` where the folder holds no shards, or the split no text.
+    Raises `UserError` where the folder holds no shards, or the split too few documents: one, or two
+    where half of all sentence pairs join text of different ones.
     """
     manifest = read_manifest(folder)
-    _require_text(folder, manifest.totals["train"]["num_tokens"], "train", "more text")
-    _require_text(folder, manifest.totals[split]["num_tokens"], split, "--held-out 0.01")
-    shards = [load_shard(folder, info) for info in manifest.splits[split]]
-    blocks, summary = cut_blocks(shards, max_tokens=sequence_length - 2)
+    for name, remedy in (("train", "more text"), (split, "--held-out 0.01")):
+        _require_documents(folder, manifest, split=name, blocks=blocks, remedy=remedy)
+    # asarray: slices of a plain array are made ten times quicker than those of a memmap.
+    shards = tuple(
+        Shard(*map(np.asarray, load_shard(folder, info))) for info in manifest.splits[split]
+    )
+    max_tokens = tokens_of_text(sequence_length, blocks)
+    cut, summary = cut_blocks(shards, max_tokens=max_tokens)
+    vocabulary = _vocabulary(folder, manifest)
     return TokenShards(
-        # asarray: slices of a plain array are made ten times quicker than those of a memmap.
-        tokens=tuple(np.asarray(shard.tokens) for shard in shards),
-        blocks=blocks,
+        tokens=tuple(shard.tokens for shard in shards),
+        blocks=cut,
         summary=summary,
-        vocabulary=_vocabulary(folder, manifest),
+        vocabulary=vocabulary,
         sequence_length=sequence_length,
+        pairs=(
+            SentencePairs(shards, cut, max_tokens, vocabulary.pad_id)
+            if blocks == "sentence_pair"
+            else None
+        ),
     )
 
 
-def _require_text(folder: epath.PathLike, num_tokens: int, split: str, remedy: str) -> None:
-    if num_tokens == 0:
+def _require_documents(
+    folder: epath.PathLike, manifest: Manifest, *, split: str, blocks: BlockKind, remedy: str
+) -> None:
+    found = manifest.totals[split]["num_documents"]
+    if found == 0:
         raise UserError(
             f"--data.shards {folder}: the {split} split must hold at least one document, "
             f"found none; run `spanbert prepare` with {remedy} into a new folder"
+        )
+    if found == 1 and blocks == "sentence_pair":
+        raise UserError(
+            f"--data.blocks {blocks}: a random second segment is of another document, so the "
+            f"{split} split of --data.shards {folder} must hold at least 2, found 1; use "
+            f"--data.blocks document, or run `spanbert prepare` with {remedy} into a new folder"
         )
 
 
@@ -140,7 +178,7 @@ def pretrain_dataset(
             max_boundary_offsets=max_boundary_offsets, seed=seed, end_example=end_example,
         )  # fmt: skip
         return PretrainBatch(
-            *(tf.reshape(field, [steps_per_call, host_rows, field.shape[1]]) for field in rows)
+            *(tf.reshape(field, [steps_per_call, host_rows, *field.shape[1:]]) for field in rows)
         )
 
     dataset = tf.data.Dataset.counter().map(
@@ -190,15 +228,33 @@ def masked_rows(
     seeds = fold_in(fold_in(tf.constant(seed, tf.uint64), epochs), blocks)
     if end_example is not None:
         blocks = tf.where(examples < end_example, blocks, -1)
-    block_ids, lengths = tf.numpy_function(
-        shards.read, [blocks], (tf.int32, tf.int32), stateful=False
+    settings: dict[str, Any] = {
+        "vocabulary": shards.vocabulary,
+        "config": masking,
+        "num_predictions": masking.num_predictions(shards.sequence_length, shards.block_kind),
+        "max_boundary_offsets": max_boundary_offsets,
+    }
+    if shards.pairs is None:
+        block_ids, lengths = _read(shards.read, blocks, shapes=([shards.sequence_length - 2], []))
+        return mask_blocks(block_ids, lengths=lengths, seeds=seeds, **settings)
+    draws = draw_pairs(seeds, max_tokens=shards.pairs.max_tokens)
+    pair_ids, lengths, labels = _read(
+        shards.pairs.read, blocks, *draws, shapes=([shards.sequence_length - 2], [2], [])
     )
-    return mask_blocks(
-        tf.ensure_shape(block_ids, [examples.shape[0], shards.sequence_length - 2]),
-        lengths=tf.ensure_shape(lengths, [examples.shape[0]]),
-        seeds=seeds,
-        vocabulary=shards.vocabulary,
-        config=masking,
-        num_predictions=masking.num_predictions(shards.sequence_length),
-        max_boundary_offsets=max_boundary_offsets,
+    return mask_pairs(
+        pair_ids, lengths=lengths, next_sentence_label=labels, seeds=seeds, **settings
     )
+
+
+def _read(
+    reader: Callable[..., tuple[np.ndarray, ...]],
+    blocks: Int64[tf.Tensor, " n"],
+    *draws: tf.Tensor,
+    shapes: Sequence[list[int]],
+) -> list[tf.Tensor]:
+    """int32 arrays that `reader` fetches from the shards, with the shapes that a row has."""
+    fields = tf.numpy_function(reader, [blocks, *draws], [tf.int32] * len(shapes), stateful=False)
+    return [
+        tf.ensure_shape(field, [blocks.shape[0], *shape])
+        for field, shape in zip(fields, shapes, strict=True)
+    ]

@@ -41,9 +41,16 @@ def uniform(
 
     `stream` separates the purposes one seed serves; counters must be below 2^32.
     """
-    first = tf.constant(stream << _COUNTERS_PER_STREAM_LOG2, tf.uint64)
-    bits = random_bits(seeds, counters=tf.cast(counters, tf.uint64) + first)
+    bits = stream_bits(seeds, stream=stream, counters=counters)
     return tf.cast(_shifted(bits, 11), tf.float64) * 2**-53
+
+
+def stream_bits(
+    seeds: UInt64[tf.Tensor, "..."], *, stream: int, counters: Int[tf.Tensor, "..."]
+) -> UInt64[tf.Tensor, "..."]:
+    """The 64 random bits that `uniform` makes its numbers of."""
+    first = tf.constant(stream << _COUNTERS_PER_STREAM_LOG2, tf.uint64)
+    return random_bits(seeds, counters=tf.cast(counters, tf.uint64) + first)
 
 
 def _shifted(bits: UInt64[tf.Tensor, "..."], by: int) -> UInt64[tf.Tensor, "..."]:

@@ -1,14 +1,16 @@
-"""Chooses the tokens of a block that are hidden: the original's law, without a loop over examples.
+"""Chooses the tokens of a text that are hidden: the original's law, without a loop over examples.
 
-In: token ids of whole blocks, one seed per block. Out: the flat positions of the hidden tokens.
+In: token ids of rows, and the segments in them: blocks, or the two sides of sentence pairs. Out:
+the flat positions of the hidden tokens.
 
-The original (SpanBERT sec. 3.1 and its released code) masks one block at a time: it draws an anchor
-uniformly over the subwords, draws again if that subword is masked already, moves to the start of
-its word, masks as many whole words as a truncated geometric law says, and stops in the middle of a
-span, even of a word, as soon as ceil(0.15 n) subwords are masked. Here all blocks of a batch do so
-at once, in rounds: a round takes the next `D` draws of every block, finds out which of them the
-original would have taken, and hides their tokens in the order of the draws. Draws beyond the budget
-change nothing, so rounds may be of any size: for spans, one is nearly always enough.
+The original (SpanBERT sec. 3.1 and its released code) masks one segment at a time: it draws an
+anchor uniformly over the subwords, draws again if that subword is masked already, moves to the
+start of its word, masks as many whole words as a truncated geometric law says, and stops in the
+middle of a span, even of a word, as soon as ceil(0.15 n) subwords are masked. Here all segments of
+a batch do so at once, in rounds: a round takes the next `D` draws of every segment, finds out which
+of them the original would have taken, and hides their tokens in the order of the draws. Draws
+beyond the budget change nothing, so rounds may be of any size: for spans, one is nearly always
+enough.
 
 Positions are flat: column + row x W in a batch of rows of W tokens.
 """
@@ -27,39 +29,46 @@ ANCHOR_STREAM = 0
 LENGTH_STREAM = 1
 
 
-class Spans(NamedTuple):
-    """One span per draw, in flat positions; `end` is exclusive and within the block."""
+class Segments(NamedTuple):
+    """Runs of tokens, each masked by itself, in the order of their flat positions."""
 
-    start: Int32[tf.Tensor, "batch draws"]
-    end: Int32[tf.Tensor, "batch draws"]
+    start: Int32[tf.Tensor, " segments"]
+    """Flat position of the first token."""
+    length: Int32[tf.Tensor, " segments"]
+    seed: UInt64[tf.Tensor, " segments"]
+
+
+class Spans(NamedTuple):
+    """One span per draw, in flat positions; `end` is exclusive and within the segment."""
+
+    start: Int32[tf.Tensor, "segments draws"]
+    end: Int32[tf.Tensor, "segments draws"]
 
 
 def hidden_positions(
     block_ids: Int32[tf.Tensor, "batch width"],
     *,
-    lengths: Int32[tf.Tensor, " batch"],
-    seeds: UInt64[tf.Tensor, " batch"],
+    segments: Segments,
     word_starts: Bool[tf.Tensor, " vocab"],
     config: MaskingConfig,
 ) -> Int32[tf.Tensor, " hidden"]:
-    """Flat positions of the hidden tokens, ascending: exactly `budgets(lengths)` in every row.
+    """Flat positions of the hidden tokens, ascending: exactly `budgets` in every segment.
 
-    seeds: one per row; a row's result depends on its own ids, length and seed only.
+    What is hidden in a segment depends on its own ids, length and seed only.
     """
-    batch_size, width = block_ids.shape
-    limits = budgets(lengths, mask_ratio=config.mask_ratio)
-    words = find_words(block_ids, word_starts=None if config.scheme == "subword" else word_starts)
+    num_tokens, num_segments = block_ids.shape[0] * block_ids.shape[1], segments.start.shape[0]
+    limits = budgets(segments.length, mask_ratio=config.mask_ratio)
+    is_start = None if config.scheme == "subword" else word_starts
+    words = find_words(block_ids, segment_starts=segments.start, word_starts=is_start)
     length_law = span_length_law(config)
-    num_draws = _draws_per_round(config.num_predictions(width + 2), length_law)
+    num_draws = _draws_per_round(config.budget(num_tokens // num_segments), length_law)
 
     def is_unfinished(first_draw: tf.Tensor, hidden: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
         return tf.reduce_any(counts < limits)
 
     def hide_round(first_draw: tf.Tensor, hidden: tf.Tensor, counts: tf.Tensor) -> tuple:
         draws = tf.range(num_draws) + first_draw
-        spans = draw_spans(
-            words, width=width, lengths=lengths, seeds=seeds, draws=draws, length_law=length_law
-        )
+        spans = draw_spans(words, segments=segments, draws=draws, length_law=length_law)
         taken = taken_draws(spans, are_free=~tf.gather(hidden, spans.start))
         positions, new_counts = newly_hidden(
             spans, taken, hidden=hidden, counts=counts, limits=limits
@@ -74,17 +83,17 @@ def hidden_positions(
         hide_round,
         loop_vars=(
             tf.constant(0),
-            tf.zeros([batch_size * width], tf.bool),
-            tf.zeros([batch_size], tf.int32),
+            tf.zeros([num_tokens], tf.bool),
+            tf.zeros([num_segments], tf.int32),
         ),
     )
     return tf.cast(tf.where(hidden)[:, 0], tf.int32)
 
 
 def budgets(
-    lengths: Int32[tf.Tensor, " batch"], *, mask_ratio: float
-) -> Int32[tf.Tensor, " batch"]:
-    """Tokens to hide in each block: ceil(mask_ratio x length).
+    lengths: Int32[tf.Tensor, "*shape"], *, mask_ratio: float
+) -> Int32[tf.Tensor, "*shape"]:
+    """Tokens to hide in each segment: ceil(mask_ratio x length).
 
     budgets([510, 126, 1, 0], mask_ratio=0.15) -> [77, 19, 1, 0]
     """
@@ -105,29 +114,34 @@ def span_length_law(config: MaskingConfig) -> Float64[np.ndarray, " max_span_wor
 
 
 def find_words(
-    block_ids: Int32[tf.Tensor, "batch width"], *, word_starts: Bool[tf.Tensor, " vocab"] | None
+    block_ids: Int32[tf.Tensor, "batch width"],
+    *,
+    segment_starts: Int32[tf.Tensor, " segments"],
+    word_starts: Bool[tf.Tensor, " vocab"] | None,
 ) -> Int32[tf.Tensor, " words_and_end"]:
     """Flat position of each word's first token, then the end of the last row.
 
-    The first token of a row always starts a word; without `word_starts` every token does.
+    The first token of a segment always starts a word; without `word_starts` every token does.
 
-    block_ids = [[5, 7, 8], [7, 5, 5]] where 7 and 8 go on with a word -> [0, 3, 4, 5, 6]
+    block_ids = [[5, 7, 8], [7, 5, 5]] where 7 and 8 go on with a word, segment_starts = [0, 3]
+    -> [0, 3, 4, 5, 6]
     """
     num_tokens = block_ids.shape[0] * block_ids.shape[1]
     if word_starts is None:
         return tf.range(num_tokens + 1)
-    first_column = tf.ones_like(block_ids[:, :1], tf.bool)
-    flags = tf.concat([first_column, tf.gather(word_starts, block_ids[:, 1:])], axis=1)
-    starts = tf.cast(tf.where(tf.reshape(flags, [-1]))[:, 0], tf.int32)
+    flags = tf.tensor_scatter_nd_update(
+        tf.gather(word_starts, tf.reshape(block_ids, [-1])),
+        segment_starts[:, None],
+        tf.ones_like(segment_starts, tf.bool),
+    )
+    starts = tf.cast(tf.where(flags)[:, 0], tf.int32)
     return tf.concat([starts, [num_tokens]], axis=0)
 
 
 def draw_spans(
     words: Int32[tf.Tensor, " words_and_end"],
     *,
-    width: int,
-    lengths: Int32[tf.Tensor, " batch"],
-    seeds: UInt64[tf.Tensor, " batch"],
+    segments: Segments,
     draws: Int32[tf.Tensor, " draws"],
     length_law: Float64[np.ndarray, " max_span_words"],
 ) -> Spans:
@@ -135,36 +149,36 @@ def draw_spans(
 
     words: as `find_words` gives them. length_law: as `span_length_law` gives it.
     """
-    row_start = (tf.range(lengths.shape[0]) * width)[:, None]
-    uniform_anchor = uniform(seeds[:, None], stream=ANCHOR_STREAM, counters=draws)
-    anchor = tf.cast(uniform_anchor * tf.cast(lengths, tf.float64)[:, None], tf.int32) + row_start
+    start, length, seed = (field[:, None] for field in segments)
+    uniform_anchor = uniform(seed, stream=ANCHOR_STREAM, counters=draws)
+    anchor = tf.cast(uniform_anchor * tf.cast(length, tf.float64), tf.int32) + start
     first_word = _num_reached(anchor, words) - 1
     num_words = tf.ones_like(first_word)
     if len(length_law) > 1:
-        uniform_length = uniform(seeds[:, None], stream=LENGTH_STREAM, counters=draws)
+        uniform_length = uniform(seed, stream=LENGTH_STREAM, counters=draws)
         num_words += _num_reached(uniform_length, tf.constant(length_law[:-1]))
     last_word = tf.minimum(first_word + num_words, tf.size(words) - 1)
-    end = tf.minimum(tf.gather(words, last_word), row_start + lengths[:, None])
+    end = tf.minimum(tf.gather(words, last_word), start + length)
     return Spans(tf.gather(words, first_word), end)
 
 
 def taken_draws(
-    spans: Spans, *, are_free: Bool[tf.Tensor, "batch draws"]
-) -> Bool[tf.Tensor, "batch draws"]:
+    spans: Spans, *, are_free: Bool[tf.Tensor, "segments draws"]
+) -> Bool[tf.Tensor, "segments draws"]:
     """Which draws the original takes: those whose anchor no earlier taken span has masked.
 
     start = [[0, 2, 1]], end = [[2, 5, 4]], all free -> [[True, True, False]]
     (the third anchor lies in the first span)
     """
-    batch_size, num_draws = spans.start.shape
+    num_segments, num_draws = spans.start.shape
     distance = spans.start[:, None, :] - spans.start[:, :, None]
     size = (spans.end - spans.start)[:, :, None]
     is_earlier = tf.constant(np.triu(np.ones([num_draws, num_draws], bool), 1))
-    # The few pairs of draws in a row where the earlier one's span covers the later one's anchor.
-    row, earlier, later = tf.unstack(
+    # The few pairs of draws of a segment where the earlier one's span covers the later's anchor.
+    segment, earlier, later = tf.unstack(
         tf.cast(tf.where((distance >= 0) & (distance < size) & is_earlier), tf.int32), num=3, axis=1
     )
-    earlier, later = row * num_draws + earlier, row * num_draws + later
+    earlier, later = segment * num_draws + earlier, segment * num_draws + later
     are_free = tf.reshape(are_free, [-1])
 
     def without_blocked(taken: tf.Tensor) -> tf.Tensor:
@@ -179,38 +193,37 @@ def taken_draws(
         lambda before, now: (now, without_blocked(now)),
         loop_vars=(are_free, without_blocked(are_free)),
     )
-    return tf.reshape(taken, [batch_size, num_draws])
+    return tf.reshape(taken, [num_segments, num_draws])
 
 
 def newly_hidden(
     spans: Spans,
-    taken: Bool[tf.Tensor, "batch draws"],
+    taken: Bool[tf.Tensor, "segments draws"],
     *,
     hidden: Bool[tf.Tensor, " tokens"],
-    counts: Int32[tf.Tensor, " batch"],
-    limits: Int32[tf.Tensor, " batch"],
-) -> tuple[Int32[tf.Tensor, " new"], Int32[tf.Tensor, " batch"]]:
-    """Positions the taken spans add to `hidden` within the limits, and the new counts of the rows.
+    counts: Int32[tf.Tensor, " segments"],
+    limits: Int32[tf.Tensor, " segments"],
+) -> tuple[Int32[tf.Tensor, " new"], Int32[tf.Tensor, " segments"]]:
+    """Positions the taken spans add to `hidden` within the limits, and the segments' new counts.
 
     Tokens are hidden in the order of draws, inside a span from left to right: the last span may be
     cut anywhere. A token that is hidden already costs nothing.
     """
-    batch_size, num_draws = taken.shape
+    num_segments, num_draws = taken.shape
     last = tf.where(taken, spans.end, spans.start)
     tokens = tf.ragged.range(
         tf.reshape(spans.start, [-1]), tf.reshape(last, [-1]), row_splits_dtype=tf.int32
     )
-    row_splits = tf.gather(tokens.row_splits, tf.range(batch_size + 1) * num_draws)
+    splits = tf.gather(tokens.row_splits, tf.range(num_segments + 1) * num_draws)
     positions, order = tokens.values, tf.range(tf.size(tokens.values))
     first_order = tf.math.unsorted_segment_min(order, positions, tf.size(hidden))
     is_new = (tf.gather(first_order, positions) == order) & ~tf.gather(hidden, positions)
 
     num_before = tf.pad(tf.cumsum(tf.cast(is_new, tf.int32)), [[1, 0]])
-    row_before = tf.gather(num_before, row_splits)
-    room = limits - counts + row_before[:-1]
-    row = positions // (tf.size(hidden) // batch_size)
-    is_kept = is_new & (num_before[:-1] < tf.gather(room, row))
-    new_counts = tf.minimum(counts + row_before[1:] - row_before[:-1], limits)
+    before = tf.gather(num_before, splits)
+    room = limits - counts + before[:-1]
+    is_kept = is_new & (num_before[:-1] < tf.repeat(room, splits[1:] - splits[:-1]))
+    new_counts = tf.minimum(counts + before[1:] - before[:-1], limits)
     return tf.boolean_mask(positions, is_kept), new_counts
 
 
@@ -225,8 +238,8 @@ def _draws_per_round(budget: int, length_law: Float64[np.ndarray, " max_span_wor
 
 
 def _num_reached(
-    values: Num[tf.Tensor, "batch draws"], thresholds: Num[tf.Tensor, " n"]
-) -> Int32[tf.Tensor, "batch draws"]:
+    values: Num[tf.Tensor, "segments draws"], thresholds: Num[tf.Tensor, " n"]
+) -> Int32[tf.Tensor, "segments draws"]:
     """How many of the ascending thresholds each value has reached."""
     flat = tf.searchsorted(thresholds, tf.reshape(values, [-1]), side="right")
     return tf.reshape(flat, values.shape)

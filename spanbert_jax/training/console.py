@@ -132,7 +132,7 @@ def wrapped(line: str, width: int) -> str:
 
 def _losses(metrics: Mapping[str, float], prefix: str) -> list[str]:
     parts = [f"loss {metrics[prefix + 'loss']:.3f}"] if prefix + "loss" in metrics else []
-    for name in ("mlm", "sbo"):
+    for name in ("mlm", "sbo", "nsp"):
         loss, accuracy = (metrics.get(f"{prefix}{name}_{kind}") for kind in ("loss", "accuracy"))
         if loss is not None:
             share = "" if accuracy is None else f" {accuracy:.1%}"

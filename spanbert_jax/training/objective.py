@@ -1,4 +1,5 @@
-"""The pretraining objective: masked language model plus span boundary (sec. 3.2).
+"""The pretraining objective: masked language model plus span boundary (sec. 3.2), or plus BERT's
+next sentence.
 
 In: parameters and a batch. Out: (sum, weight) pairs, and the factor of each sum in the loss.
 """
@@ -49,6 +50,13 @@ class PretrainObjective:
             sums["sbo"] = cross_entropy(
                 logits.span_boundary, target_ids=targets, weights=batch.boundary_weights
             )
+        if logits.next_sentence is not None:
+            labels, is_pair = batch.next_sentence_label, _is_pair(batch)
+            sums["nsp"] = cross_entropy(
+                logits.next_sentence[:, None],
+                target_ids=jnp.maximum(labels, 0)[:, None],
+                weights=is_pair[:, None],
+            )
         return sums
 
     def scales(self, batch: PretrainBatch) -> dict[str, jax.Array]:
@@ -63,12 +71,20 @@ class PretrainObjective:
             scales = {"mlm": 1.0 / jnp.maximum(masked, 1.0), "sbo": 1.0 / (boundary + 1.0)}
         else:
             scales = {name: 1.0 / jnp.maximum(masked, 1.0) for name in ("mlm", "sbo")}
-        return {**scales, "sbo": self.config.span_boundary_weight * scales["sbo"]}
+        scales["sbo"] *= self.config.span_boundary_weight
+        if self.model.config.next_sentence_head:
+            scales["nsp"] = 1.0 / jnp.maximum(jnp.sum(_is_pair(batch)).astype(jnp.float32), 1.0)
+        return scales
+
+
+def _is_pair(batch: PretrainBatch) -> jax.Array:
+    """1 for rows of two segments; the others have no label."""
+    return (batch.next_sentence_label >= 0).astype(jnp.int32)
 
 
 def model_inputs(batch: PretrainBatch) -> dict[str, Any]:
     """The fields of a batch that the model sees; targets and weights are the losses'."""
-    targets = ("masked_ids", "masked_weights", "boundary_weights")
+    targets = ("masked_ids", "masked_weights", "boundary_weights", "next_sentence_label")
     return {name: value for name, value in batch._asdict().items() if name not in targets}
 
 

@@ -42,6 +42,9 @@ PANELS: tuple[tuple[str, tuple[Curve, ...]], ...] = (
     ("Span boundary: loss", (
         Curve("sbo_loss", "training", TRAIN),
         Curve("held_out_sbo_loss", "held out", HELD_OUT))),
+    ("Next sentence: loss", (
+        Curve("nsp_loss", "training", TRAIN),
+        Curve("held_out_nsp_loss", "held out", HELD_OUT))),
     ("Accuracy on masked tokens", (
         Curve("mlm_accuracy", "MLM, training", TRAIN),
         Curve("held_out_mlm_accuracy", "MLM, held out", HELD_OUT),
@@ -59,8 +62,11 @@ FIGURES = (
     ("held_out_mlm_accuracy", "Held-out MLM accuracy", "{:.1%}"),
     ("held_out_sbo_loss", "Held-out SBO loss", "{:.3f}"),
     ("held_out_sbo_accuracy", "Held-out SBO accuracy", "{:.1%}"),
+    ("held_out_nsp_loss", "Held-out next-sentence loss", "{:.3f}"),
+    ("held_out_nsp_accuracy", "Held-out next-sentence accuracy", "{:.1%}"),
     ("mlm_loss", "Training MLM loss", "{:.3f}"),
     ("sbo_loss", "Training SBO loss", "{:.3f}"),
+    ("nsp_loss", "Training next-sentence loss", "{:.3f}"),
     ("tokens_per_second", "Tokens per second", "{:,.0f}"),
     ("data_wait", "Share of time waiting for data", "{:.1%}"),
     ("mfu", "Model FLOP/s utilisation", "{:.1%}"),

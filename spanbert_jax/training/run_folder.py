@@ -16,7 +16,8 @@ CHECKPOINT_FOLDER = "checkpoints"
 TOKENIZER_FOLDER = "tokenizer"
 IMPORTED_FILE = "imported.json"
 """Where the weights came from, in a folder that `spanbert import` wrote in the layout of a run."""
-# Sections of a config that a run may change on its way, and should say so.
+# Sections of a config that a run may change on its way, and should say so; of `data` all but the
+# blocks, which `check_resumable` refuses before.
 MAY_CHANGE = ("data", "objective", "optimizer", "training", "checkpoint", "mesh", "compute")
 
 
@@ -27,13 +28,13 @@ def read_config(run_dir: epath.PathLike) -> PretrainConfig | None:
 
 
 def check_resumable(run_dir: epath.PathLike, config: PretrainConfig) -> None:
-    """Raise `UserError` where `config` is not of the model and masking that the run began with."""
+    """Raise `UserError` where `config` is not of the model and rows that the run began with."""
     old = read_config(run_dir)
     changes = [] if old is None else changed_fields(old, config)
     if changes:
         raise UserError(
-            f"{run_dir}: a run goes on with the model and masking it began with, found changed "
-            f"{_listed(changes)}; put {'it' if len(changes) == 1 else 'them'} back, or "
+            f"{run_dir}: a run goes on with the model, masking and blocks it began with, found "
+            f"changed {_listed(changes)}; put {'it' if len(changes) == 1 else 'them'} back, or "
             "start a new run in another --workdir"
         )
 

@@ -6,7 +6,7 @@ import json
 import jax
 from etils import epath
 
-from spanbert_jax.config import PretrainConfig
+from spanbert_jax.config import BlockKind, PretrainConfig
 from spanbert_jax.config.json import to_json
 from spanbert_jax.corpus.files import write_file
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
@@ -42,7 +42,8 @@ def config_of(imported: Imported) -> PretrainConfig:
     """A pretraining of the imported model, of sequences that it has positions for."""
     default = PretrainConfig()
     length = min(default.data.sequence_length, imported.model.max_positions)
-    data = dataclasses.replace(default.data, sequence_length=length)
+    blocks: BlockKind = "sentence_pair" if imported.model.next_sentence_head else "document"
+    data = dataclasses.replace(default.data, sequence_length=length, blocks=blocks)
     return dataclasses.replace(default, model=imported.model, data=data)
 
 

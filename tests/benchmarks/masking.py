@@ -2,6 +2,7 @@
 
     python tests/benchmarks/masking.py
     python tests/benchmarks/masking.py --shards /data/shards --scheme subword
+    python tests/benchmarks/masking.py --blocks sentence_pair --batch-sizes 256
 
 One core, one thread; process CPU time, the best of several turns. Without `--shards`, random tokens
 (V 28,996, 80% of them word starts) in long documents are written to a temporary folder first. One
@@ -19,12 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from spanbert_jax.config import MaskingConfig
+from spanbert_jax.config import BlockKind, MaskingConfig, tokens_of_text
 from spanbert_jax.corpus.shards import Shard
 from spanbert_jax.data.blocks import cut_blocks
 from spanbert_jax.data.host_tensorflow import tf
 from spanbert_jax.data.masking import Vocabulary, mask_blocks
 from spanbert_jax.data.pipeline import TokenShards, open_token_shards, pretrain_dataset
+from spanbert_jax.data.sentence_pairs import SentencePairs
 
 VOCAB_SIZE = 28_996
 NUM_TOKENS = 40_000_000
@@ -32,7 +34,9 @@ TARGETS = {512: 12_000, 128: 40_000}
 MAX_BOUNDARY_OFFSETS = 15
 
 
-def synthetic_shards(folder: Path, *, sequence_length: int) -> TokenShards:
+def synthetic_shards(
+    folder: Path, *, sequence_length: int, blocks: BlockKind = "document"
+) -> TokenShards:
     """Random tokens, memory-mapped; sentences of 1 to 50 tokens, 2,000 of them in a document."""
     path = folder / "tokens.npy"
     rng = np.random.default_rng(0)
@@ -41,18 +45,25 @@ def synthetic_shards(folder: Path, *, sequence_length: int) -> TokenShards:
     tokens = np.load(path, mmap_mode="r")
     ends = np.cumsum(np.random.default_rng(1).integers(1, 51, NUM_TOKENS // 20))
     ends = np.append(ends[ends < NUM_TOKENS], NUM_TOKENS)
-    shard = Shard(tokens, ends, np.append(np.arange(2_000, len(ends), 2_000), len(ends)))
-    blocks, summary = cut_blocks([shard], max_tokens=sequence_length - 2)
+    shard = Shard(
+        np.asarray(tokens), ends, np.append(np.arange(2_000, len(ends), 2_000), len(ends))
+    )
+    max_tokens = tokens_of_text(sequence_length, blocks)
+    cut, summary = cut_blocks([shard], max_tokens=max_tokens)
     vocabulary = Vocabulary(
         word_starts=rng.random(VOCAB_SIZE) < 0.8,
         cumulative_counts=np.cumsum(rng.integers(1, 10_000, VOCAB_SIZE)),
         cls_id=2, sep_id=3, mask_id=4, pad_id=0,
     )  # fmt: skip
-    return TokenShards((np.asarray(tokens),), blocks, summary, vocabulary, sequence_length)
+    pairs = SentencePairs((shard,), cut, max_tokens, vocabulary.pad_id)
+    return TokenShards(
+        (shard.tokens,), cut, summary, vocabulary, sequence_length,
+        pairs=pairs if blocks == "sentence_pair" else None,
+    )  # fmt: skip
 
 
 def masking_calls(shards: TokenShards, config: MaskingConfig, batch_size: int) -> Iterator[object]:
-    """Mask the same rows again and again, each time with other seeds."""
+    """Mask the same blocks again and again, each time with other seeds."""
     order = np.random.default_rng(0).permutation(shards.num_blocks)[:batch_size]
     rows, lengths = map(tf.constant, shards.read(np.resize(order, batch_size)))
 
@@ -102,6 +113,7 @@ def seconds_to_first_batch(make_batches: Callable[[], Iterator[object]]) -> floa
 def measure(shards: TokenShards, config: MaskingConfig, batch_size: int) -> Iterator[dict]:
     length = shards.sequence_length
     row = {"sequence_length": length, "batch_size": batch_size, "scheme": config.scheme}
+    row["blocks"] = shards.block_kind
     masking = sequences_per_cpu_second(masking_calls(shards, config, batch_size), batch_size)
     whole = sequences_per_cpu_second(pipeline_batches(shards, config, batch_size), batch_size)
     yield row | {"measured": "masking", "sequences_per_cpu_second": round(masking)}
@@ -118,6 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shards", default="", help="folder written by `spanbert prepare`")
     parser.add_argument("--scheme", default="geometric_span")
+    parser.add_argument("--blocks", default="document", help="or sentence_pair")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[32, 256, 512])
     options = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -127,9 +140,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for length in TARGETS:
             shards = (
-                open_token_shards(options.shards, sequence_length=length)
+                open_token_shards(options.shards, sequence_length=length, blocks=options.blocks)
                 if options.shards
-                else synthetic_shards(Path(folder), sequence_length=length)
+                else synthetic_shards(Path(folder), sequence_length=length, blocks=options.blocks)
             )
             for batch_size in options.batch_sizes:
                 for row in measure(shards, config, batch_size):

@@ -15,21 +15,18 @@ and the share that ours reaches of the matrix product peak measured between the 
 
 import argparse
 import json
-import multiprocessing
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
-from multiprocessing.connection import Connection
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from side_by_side import Timing, median_ratio, take_turns
 
 from spanbert_jax.config import ComputeConfig, ModelConfig, ObjectiveConfig, OptimizerConfig
-from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.data.batch import NO_PAIR, PretrainBatch
 from spanbert_jax.model.flops import train_step_flops
 from spanbert_jax.model.pretraining import SpanBert
 from spanbert_jax.training.host_memory import keep_freed_memory
@@ -67,6 +64,7 @@ def random_batch(model: ModelConfig, *, batch_size: int, length: int) -> Pretrai
         boundary_right=positions + 1,
         boundary_offset=np.zeros(slots),
         boundary_weights=np.ones(slots),
+        next_sentence_label=np.full(batch_size, NO_PAIR),
     )
     return PretrainBatch(*(field.astype(np.int32) for field in fields))
 
@@ -133,50 +131,17 @@ def matmul_probe() -> Callable[[], object]:
     return lambda: product(matrix).block_until_ready()
 
 
-class Timing(NamedTuple):
-    """Seconds of one call."""
-
-    wall: float
-    cpu: float
-    """Of all threads of this process: hardly touched by what else the machine does."""
-
-
-def timed(run: Callable[[], object]) -> Timing:
-    wall, cpu = time.perf_counter(), time.process_time()
-    run()
-    return Timing(time.perf_counter() - wall, time.process_time() - cpu)
-
-
-def start(name: str, args: argparse.Namespace) -> Connection:
-    """A process that holds a library's training and takes a step for every message sent to it."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    context.Process(target=serve, args=(theirs, name, args), daemon=True).start()
-    ours.recv()
-    return ours
-
-
-def serve(connection: Connection, name: str, args: argparse.Namespace) -> None:
-    """Warm up, say so, then answer every "step" with its time, until told to stop."""
+def prepare(name: str, args: argparse.Namespace) -> Callable[[], object]:
+    """What one library does in a turn."""
     if name in ("spanbert_jax", "transformers_keeping_memory"):
         keep_freed_memory()
+    if name == "matmul":
+        return matmul_probe()
     model, batch_size, length = SIZES[args.size]
     batch = random_batch(model, batch_size=batch_size, length=length)
     if name == "spanbert_jax":
-        run = our_step(model, batch, scan_layers=args.scan_layers)
-    elif name == "matmul":
-        run = matmul_probe()
-    else:
-        run = torch_step(model, batch)
-    run(), run()
-    connection.send("ready")
-    while connection.recv() == "step":
-        connection.send(timed(run))
-
-
-def median_ratio(ours: list[Timing], theirs: list[Timing], clock: str) -> float:
-    pairs = zip(ours, theirs, strict=True)
-    return round(statistics.median(getattr(b, clock) / getattr(a, clock) for a, b in pairs), 3)
+        return our_step(model, batch, scan_layers=args.scan_layers)
+    return torch_step(model, batch)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -191,14 +156,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     others = [] if args.alone else ["transformers", "transformers_keeping_memory"]
-    processes = {name: start(name, args) for name in ("spanbert_jax", *others, "matmul")}
-    times: dict[str, list[Timing]] = {name: [] for name in processes}
-    for _ in range(args.rounds):
-        for name, process in processes.items():
-            process.send("step")
-            times[name].append(process.recv())
-    for process in processes.values():
-        process.send("stop")
+    names = ("spanbert_jax", *others, "matmul")
+    times = take_turns(names, prepare, args, rounds=args.rounds)
     model, batch_size, length = SIZES[args.size]
     for name in ("spanbert_jax", *others):
         wall = sorted(t.wall for t in times[name])

@@ -8,7 +8,14 @@ from spanbert_jax.data import masking, spans
 from spanbert_jax.data.batch import PretrainBatch
 from spanbert_jax.data.host_tensorflow import tf
 from spanbert_jax.data.masking import Vocabulary, fill_slots, find_runs, mask_blocks, random_tokens
-from spanbert_jax.data.spans import Spans, budgets, find_words, span_length_law, taken_draws
+from spanbert_jax.data.spans import (
+    Segments,
+    Spans,
+    budgets,
+    find_words,
+    span_length_law,
+    taken_draws,
+)
 
 PAD, CLS, SEP, MASK = 0, 1, 2, 3
 VOCAB_SIZE, WIDTH, NUM_ROWS = 500, 126, 512
@@ -82,7 +89,11 @@ def test_the_example_of_mask_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_example_of_find_words() -> None:
     word_starts = tf.constant([True] * 7 + [False] * 2)
-    words = find_words(tf.constant([[5, 7, 8], [7, 5, 5]]), word_starts=word_starts)
+    words = find_words(
+        tf.constant([[5, 7, 8], [7, 5, 5]]),
+        segment_starts=tf.constant([0, 3]),
+        word_starts=word_starts,
+    )
     assert words.numpy().tolist() == [0, 3, 4, 5, 6]
 
 
@@ -177,7 +188,7 @@ def test_slots_without_a_target_are_zero(
     masked: tuple[np.ndarray, np.ndarray, PretrainBatch],
 ) -> None:
     _, _, batch = masked
-    for field in batch[4:]:
+    for field in batch[4:-1]:
         assert not np.any(field[batch.masked_weights == 0])
 
 
@@ -220,7 +231,8 @@ def test_an_empty_block_is_a_row_without_targets(scheme: str) -> None:
     )
     assert batch.token_ids.tolist() == [[CLS, SEP] + [PAD] * 8] * 2
     assert batch.document_ids.sum() == 4
-    assert not np.any(np.stack(batch[4:]))
+    assert not np.any(np.stack(batch[4:-1]))
+    assert batch.next_sentence_label.tolist() == [-1, -1]
 
 
 def replacement_shares(batch: PretrainBatch, of: np.ndarray) -> np.ndarray:
@@ -262,8 +274,9 @@ def test_anchors_are_uniform_over_subwords() -> None:
     block_ids = tf.constant([[0, 0, 1, 1, 1, 1, 1, 1, 1, 1]] * 5_000)
     hidden = spans.hidden_positions(
         block_ids,
-        lengths=tf.fill([5_000], 10),
-        seeds=tf.cast(tf.range(5_000), tf.uint64),
+        segments=Segments(
+            tf.range(5_000) * 10, tf.fill([5_000], 10), tf.cast(tf.range(5_000), tf.uint64)
+        ),
         word_starts=word_starts,
         config=MaskingConfig(scheme="whole_word", mask_ratio=0.1),
     )

@@ -7,7 +7,7 @@ import pytest
 
 from spanbert_jax.config import MaskingConfig
 from spanbert_jax.data import masking, spans
-from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.data.batch import NO_PAIR, PretrainBatch
 from spanbert_jax.data.host_tensorflow import tf
 
 VOCAB_SIZE = 1000
@@ -98,8 +98,9 @@ def mask_one_by_one(
         slots[i, : len(targets)] = targets
     columns = np.broadcast_to(np.arange(width + 2), token_ids.shape)
     return PretrainBatch(
-        token_ids, np.zeros_like(token_ids), document_ids, columns, *np.moveaxis(slots, -1, 0)
-    )
+        token_ids, np.zeros_like(token_ids), document_ids, columns, *np.moveaxis(slots, -1, 0),
+        next_sentence_label=np.full(batch_size, NO_PAIR),
+    )  # fmt: skip
 
 
 CONFIGS = {

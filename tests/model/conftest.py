@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spanbert_jax.config import ModelConfig
-from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.data.batch import NO_PAIR, PretrainBatch
 
 BATCH, LENGTH, SLOTS, VOCAB = 4, 16, 3, 50
 
@@ -35,5 +35,6 @@ def batch() -> PretrainBatch:
         boundary_right=positions + 1,
         boundary_offset=rng.integers(0, 4, (BATCH, SLOTS)),
         boundary_weights=[[1, 0, 1], [1, 0, 0], [0, 1, 1], [1, 0, 0]],
+        next_sentence_label=np.full(BATCH, NO_PAIR),
     )
     return PretrainBatch(*(np.asarray(field, np.int32) for field in fields))

@@ -21,7 +21,7 @@ from spanbert_jax.model.losses import cross_entropy
 from spanbert_jax.model.pretraining import PretrainLogits, SpanBert
 
 FLOAT32 = ComputeConfig(dtype="float32")
-TARGETS = ("masked_ids", "masked_weights", "boundary_weights")
+TARGETS = ("masked_ids", "masked_weights", "boundary_weights", "next_sentence_label")
 
 
 def inputs(batch: PretrainBatch) -> dict[str, Any]:

@@ -107,7 +107,9 @@ def exported(tmp_path) -> Callable[[ModelConfig, Tokenizer], tuple[Path, dict]]:
                 for path, shape in parameter_shapes(model).items()
             }
         )
-        config = PretrainConfig(model=model, data=DataConfig(sequence_length=LENGTH))
+        blocks = "sentence_pair" if model.next_sentence_head else "document"
+        data = DataConfig(sequence_length=LENGTH, blocks=blocks)
+        config = PretrainConfig(model=model, data=data)
         run = LoadedRun(config, params, 3, tokenizer.fingerprint)
         export_run(tmp_path / "exported", run, tokenizer, card=Card("tiny"))
         return tmp_path / "exported", params

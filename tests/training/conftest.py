@@ -13,7 +13,7 @@ from spanbert_jax.config import (
     PretrainConfig,
     TrainingConfig,
 )
-from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.data.batch import NO_PAIR, PretrainBatch
 
 BATCH, LENGTH, SLOTS, VOCAB = 8, 16, 3, 50
 # Of each row. Halves of the batch (every second row) have 9 and 11, and 5 and 7.
@@ -57,6 +57,7 @@ def make_batch() -> Callable[[int], PretrainBatch]:
             boundary_right=positions + 1,
             boundary_offset=rng.integers(0, 4, (BATCH, SLOTS)),
             boundary_weights=np.arange(SLOTS) < np.array(NUM_BOUNDARY_TARGETS)[:, None],
+            next_sentence_label=np.full(BATCH, NO_PAIR),
         )
         return PretrainBatch(*(np.asarray(field, np.int32) for field in fields))
 

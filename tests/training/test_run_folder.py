@@ -71,13 +71,19 @@ def test_a_run_may_not_change_its_model_or_masking(run_dir: Path, config: Pretra
     with pytest.raises(UserError) as error:
         check_resumable(run_dir, changed(config, "model", num_layers=3))
     assert str(error.value) == (
-        f"{run_dir}: a run goes on with the model and masking it began with, found changed "
+        f"{run_dir}: a run goes on with the model, masking and blocks it began with, found changed "
         "--model.num-layers from 1 to 3; put it back, or start a new run in another --workdir"
     )
     both = changed(changed(config, "model", dropout_rate=0.0), "masking", mask_ratio=0.2)
     with pytest.raises(UserError, match=r"mask-ratio from 0\.15 to 0\.2; put them back") as error:
         check_resumable(run_dir, both)
     assert "--model.dropout-rate from 0.1 to 0.0, --masking.mask-ratio" in str(error.value)
+
+
+def test_a_run_may_not_change_what_a_row_holds(run_dir: Path, config: PretrainConfig) -> None:
+    other = changed(config, "data", blocks="sentence_pair", batch_size=16)
+    with pytest.raises(UserError, match="changed --data.blocks from document to sentence_pair; "):
+        check_resumable(run_dir, other)
 
 
 @pytest.mark.parametrize(

@@ -121,9 +121,9 @@ def saved_run(tmp_path, random_params, vocabulary, train_byte_level) -> Callable
         else:
             vocabulary(folder / "tokenizer", size=model.vocab_size)
         fingerprint = load_tokenizer(folder / "tokenizer").fingerprint
-        config = PretrainConfig(
-            workdir=str(folder), model=model, data=DataConfig(sequence_length=model.max_positions)
-        )
+        blocks = "sentence_pair" if model.next_sentence_head else "document"
+        data = DataConfig(sequence_length=model.max_positions, blocks=blocks)
+        config = PretrainConfig(workdir=str(folder), model=model, data=data)
         with Checkpoints(folder, config, tokenizer_fingerprint=fingerprint) as checkpoints:
             checkpoints.save(
                 step, {"params": random_params(model) if params is None else params},

@@ -1,0 +1,65 @@
+"""Any pretrained model by its path. In: a run, an exported or a Hugging Face folder, a file of
+weights. Out: config, parameters and tokenizer.
+"""
+
+from typing import Literal, NamedTuple
+
+import jax
+from etils import epath
+
+from spanbert_jax.config import ModelConfig
+from spanbert_jax.corpus.files import as_path
+from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer
+from spanbert_jax.model.layer_stack import unstack_layers
+from spanbert_jax.training.checkpoint import load_run
+from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER, TOKENIZER_FOLDER
+from spanbert_jax.weights.importing import import_weights
+from spanbert_jax.weights.loaded_model import LoadedModel
+from spanbert_jax.weights.parameters import Params
+
+
+class Pretrained(NamedTuple):
+    """A pretrained model as it lies on disk."""
+
+    model: ModelConfig
+    params: Params
+    """Arrays of separate layers, on the host or on the default device."""
+    tokenizer: Tokenizer
+    fresh: frozenset[str] = frozenset()
+    """Paths of parameters that are not from the disk: heads that it lacks, begun at random."""
+
+
+def load(
+    path: epath.PathLike,
+    *,
+    step: int | None = None,
+    dtype: Literal["float32", "bfloat16", "auto"] = "float32",
+) -> LoadedModel:
+    """Load a pretrained model for downstream use.
+
+    Args:
+        path: a run's folder (its --workdir), a folder that `spanbert import` or `spanbert export`
+            wrote, a Hugging Face folder, or a file of weights with its config and vocabulary
+            beside it; local or gs://.
+        step: of a run's checkpoint; by default its newest.
+        dtype: of matrix products; auto is bfloat16 on TPU and GPU.
+
+    Raises:
+        UserError: there is no model at `path`, or it does not fit its config or its vocabulary.
+    """
+    loaded = read_pretrained(path, step=step)
+    return LoadedModel(loaded.model, jax.device_put(loaded.params), loaded.tokenizer, dtype)
+
+
+def read_pretrained(path: epath.PathLike, *, step: int | None = None) -> Pretrained:
+    """Config, parameters and tokenizer of the model at `path`; see `load`."""
+    folder = as_path(path)
+    if (folder / CHECKPOINT_FOLDER).is_dir():
+        run = load_run(folder, step=step)
+        tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
+        run.check_tokenizer(tokenizer.fingerprint)
+        return Pretrained(run.config.model, unstack_layers(run.params), tokenizer)
+    imported = import_weights(folder)
+    assert imported.tokenizer is not None
+    fresh = frozenset(imported.matching.missing)
+    return Pretrained(imported.model, imported.params, imported.tokenizer, fresh)

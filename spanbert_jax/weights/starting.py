@@ -1,0 +1,104 @@
+"""Pretraining that begins with somebody's weights. In: a path, the random beginning of a run. Out:
+that beginning with every parameter that the path holds.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import jax
+import numpy as np
+from etils import epath
+
+from spanbert_jax.config import ModelConfig
+from spanbert_jax.errors import UserError
+from spanbert_jax.model.layer_stack import is_stacked, stack_layers, unstack_layers
+from spanbert_jax.weights.loading import Pretrained, read_pretrained
+from spanbert_jax.weights.parameters import Params, flatten, nest
+
+# What fixes the meaning of a parameter; heads may differ, rates of dropout and the like too.
+_MUST_AGREE = (
+    "vocab_size", "hidden_size", "num_layers", "num_heads", "mlp_size", "max_positions",
+    "position_offset", "num_segments", "layer_norm_epsilon",
+)  # fmt: skip
+
+
+def read_start(path: str, *, model: ModelConfig, tokenizer_fingerprint: str) -> Pretrained:
+    """Read the weights that `--init-from` names, for a run of `model` on given shards.
+
+    path: as of `loading.load`; a leading `hf:` is allowed.
+
+    Raises:
+        UserError: there is no model, or it is of other sizes or of another tokenizer.
+    """
+    start = read_pretrained(epath.Path(path.removeprefix("hf:")))
+    differing = {
+        name: (getattr(start.model, name), getattr(model, name))
+        for name in _MUST_AGREE
+        if getattr(start.model, name) != getattr(model, name)
+    }
+    if "vocab_size" in differing or start.tokenizer.fingerprint != tokenizer_fingerprint:
+        raise UserError(
+            f"--init-from {path}: the shards must be made with the tokenizer of these weights "
+            f"({start.tokenizer.vocab_size:,} entries, fingerprint "
+            f"{start.tokenizer.fingerprint[:12]}), found those of another one "
+            f"({tokenizer_fingerprint[:12]}); run `spanbert prepare` with the --tokenizer that "
+            "lies beside the weights"
+        )
+    if differing:
+        found = ", ".join(f"{_flag(name)} {value}" for name, (_, value) in differing.items())
+        flags = " ".join(f"{_flag(name)} {value}" for name, (value, _) in differing.items())
+        raise UserError(
+            f"--init-from {path}: the model must be of the sizes of these weights, found {found}; "
+            f"add {flags}"
+        )
+    return start
+
+
+def _flag(field: str) -> str:
+    return f"--model.{field.replace('_', '-')}"
+
+
+def with_start(params: Params, start: Pretrained) -> tuple[Params, str]:
+    """The parameters of a run (arrays on its devices), as many as possible out of `start`.
+
+    Returns them and a line that says what became of the rest:
+    "weights: 199 of 201 matched; initialised: span_boundary_head (10); unused: pooler (2)"
+
+    Raises:
+        UserError: a head is of another shape.
+    """
+    given = dict(flatten(start.params))
+    theirs = {path: given[path] for path in given if path not in start.fresh}
+    stacked = is_stacked(params)
+    ours = dict(flatten(unstack_layers(jax.eval_shape(lambda: params)) if stacked else params))
+    matched = [path for path in ours if path in theirs]
+    for path in matched:
+        if ours[path].shape != theirs[path].shape:
+            raise UserError(
+                f"--init-from: {path} must be of shape {ours[path].shape} by the config of this "
+                f"run, found {theirs[path].shape}; give the run the head's sizes of the weights"
+            )
+    summary = _summary(matched, ours, theirs)
+    if stacked:
+        host = dict(flatten(unstack_layers(params))) | {path: theirs[path] for path in matched}
+        source = dict(flatten(stack_layers(nest(host))))
+        matched = list(source)
+    else:
+        source = theirs
+    leaves = dict(flatten(params))
+    for path in matched:
+        array = np.asarray(source[path], leaves[path].dtype)
+        leaves[path] = jax.device_put(array, leaves[path].sharding)
+    return nest(leaves), summary
+
+
+def _summary(matched: list[str], ours: Iterable[str], theirs: Iterable[str]) -> str:
+    fresh = [path for path in ours if path not in matched]
+    unused = [path for path in theirs if path not in matched]
+    parts = [f"weights: {len(matched)} of {len(matched) + len(unused)} matched"]
+    for what, paths in (("initialised", fresh), ("unused", unused)):
+        heads = Counter(path.split("/")[0] for path in paths)
+        if heads:
+            listed = ", ".join(f"{head} ({number})" for head, number in heads.items())
+            parts.append(f"{what}: {listed}")
+    return "; ".join(parts)
