@@ -1,6 +1,7 @@
 """What all tests share: shape checks on, and the folder of real data where it is at hand."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,34 @@ def reference() -> Path:
             "use the copies in tests/golden"
         )
     return folder
+
+
+# In the order of their ids in RoBERTa.
+ROBERTA_PIECES = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+
+
+@pytest.fixture(scope="session")
+def train_byte_level() -> Callable[..., Path]:
+    """Trains a byte-level BPE tokenizer as RoBERTa's, and writes its tokenizer.json into a folder.
+
+    256 of its entries are bytes, `special` stand before them.
+    """
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers, processors, trainers
+
+    def train(
+        folder: Path, texts: list[str], *, vocab_size: int, special: tuple = ROBERTA_PIECES
+    ) -> Path:
+        rust = tokenizers.Tokenizer(models.BPE())
+        rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        rust.decoder = decoders.ByteLevel()
+        rust.post_processor = processors.ByteLevel(trim_offsets=True)
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size, special_tokens=list(special), show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        )  # fmt: skip
+        rust.train_from_iterator(texts, trainer)
+        rust.save(str(folder / "tokenizer.json"))
+        return folder / "tokenizer.json"
+
+    return train

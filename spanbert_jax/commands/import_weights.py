@@ -4,7 +4,6 @@ from spanbert_jax.config.weights import ImportConfig
 from spanbert_jax.weights.importing import import_weights
 from spanbert_jax.weights.new_folder import check_new
 from spanbert_jax.weights.run_of_import import write_imported
-from spanbert_jax.weights.vocabulary import read_vocabulary
 
 
 def run(config: ImportConfig) -> None:
@@ -12,16 +11,11 @@ def run(config: ImportConfig) -> None:
     check_new(config.out)
     imported = import_weights(config.source, options=config)
     model = imported.model
-    assert model.vocab_size is not None
-    tokenizer = read_vocabulary(
-        config.source, named=config.tokenizer, lowercase=config.lowercase,
-        vocab_size=model.vocab_size,
-    )  # fmt: skip
     print(
         f"model: {imported.names.family}, {model.num_layers} layers of width {model.hidden_size}, "
         f"{model.num_heads} heads, vocabulary {model.vocab_size:,}"
     )
     print(imported.matching.summary())
-    write_imported(config.out, imported, tokenizer)
+    write_imported(config.out, imported)
     print(f"{config.out}: holds the model as the checkpoint of step 0")
     print(f'next: spanbert predict fill --checkpoint {config.out} "... [MASK] ..."')

@@ -1,4 +1,4 @@
-"""Released weights as a model of ours. In: a checkpoint of others. Out: its config and parameters.
+"""Released weights as a model of ours. In: a checkpoint of others. Out: its sizes, arrays, words.
 
 A checkpoint is a folder of Hugging Face or Google, or a file of weights; its config.json lies in
 the folder or beside the file.
@@ -12,6 +12,7 @@ from etils import epath
 from spanbert_jax.config import ModelConfig
 from spanbert_jax.config.weights import ImportConfig
 from spanbert_jax.corpus.files import as_path
+from spanbert_jax.corpus.tokenizers import Tokenizer
 from spanbert_jax.errors import UserError
 from spanbert_jax.weights.matching import Matching, match, read
 from spanbert_jax.weights.model_config import (
@@ -25,6 +26,7 @@ from spanbert_jax.weights.model_config import (
 from spanbert_jax.weights.names import Names
 from spanbert_jax.weights.parameters import Params, flatten, initial_parameters, nest
 from spanbert_jax.weights.tensors import Tensors, open_tensors
+from spanbert_jax.weights.vocabulary import read_vocabulary
 
 
 @dataclass(frozen=True)
@@ -34,32 +36,47 @@ class Imported:
     model: ModelConfig
     params: Params
     """Float32 arrays of separate layers."""
+    tokenizer: Tokenizer | None
+    """Its vocabulary, where it was asked for."""
     names: Names
     matching: Matching
     where: str
     """The file or folder of the weights."""
 
 
-def import_weights(source: epath.PathLike, *, options: ImportConfig | None = None) -> Imported:
-    """Read a checkpoint of others; heads that it lacks begin at random.
+def import_weights(
+    source: epath.PathLike, *, options: ImportConfig | None = None, with_tokenizer: bool = True
+) -> Imported:
+    """Read a checkpoint of others and its vocabulary; heads that it lacks begin at random.
 
-    Holds the parameters once, and one tensor more.
+    Everything is found and fits before any array is read. Holds the parameters once, and one
+    tensor more.
 
     Raises:
-        UserError: the checkpoint is of another kind, or its config and tensors disagree.
+        UserError: the checkpoint is of another kind, or its config, tensors and vocabulary
+            disagree.
     """
     options = options or ImportConfig()
-    stated = read_foreign_config(as_path(source))
     with open_tensors(source) as tensors:
+        stated = read_foreign_config(as_path(source))
         names = family_of(
             tensors, stated[0] if stated else None, where=stated[1] if stated else tensors.where
         )
         model = _model(tensors, names, stated, options)
         matching = match(tensors, names=names, model=model)
+        tokenizer = _tokenizer(source, model, options) if with_tokenizer else None
         params = read(matching, tensors)
+        where = tensors.where
     fresh = initial_parameters(model, list(matching.missing), seed=options.seed)
     params = nest(dict(flatten(params)) | fresh)
-    return Imported(model, params, names, matching, where=tensors.where)
+    return Imported(model, params, tokenizer, names, matching, where)
+
+
+def _tokenizer(source: epath.PathLike, model: ModelConfig, options: ImportConfig) -> Tokenizer:
+    assert model.vocab_size is not None
+    return read_vocabulary(
+        source, named=options.tokenizer, lowercase=options.lowercase, vocab_size=model.vocab_size
+    )
 
 
 def _model(

@@ -16,7 +16,6 @@ from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER, TOKENIZER_FOLDER
 from spanbert_jax.weights.importing import import_weights
 from spanbert_jax.weights.loaded_model import LoadedModel
 from spanbert_jax.weights.parameters import Params
-from spanbert_jax.weights.vocabulary import read_vocabulary
 
 
 class Pretrained(NamedTuple):
@@ -61,9 +60,6 @@ def read_pretrained(path: epath.PathLike, *, step: int | None = None) -> Pretrai
         run.check_tokenizer(tokenizer.fingerprint)
         return Pretrained(run.config.model, unstack_layers(run.params), tokenizer)
     imported = import_weights(folder)
-    assert imported.model.vocab_size is not None
-    tokenizer = read_vocabulary(
-        folder, named="", lowercase=None, vocab_size=imported.model.vocab_size
-    )
+    assert imported.tokenizer is not None
     fresh = frozenset(imported.matching.missing)
-    return Pretrained(imported.model, imported.params, tokenizer, fresh)
+    return Pretrained(imported.model, imported.params, imported.tokenizer, fresh)

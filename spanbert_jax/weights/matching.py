@@ -5,6 +5,7 @@ read at a time; what does not fit is found by names and shapes, before any is.
 """
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -194,9 +195,18 @@ def read(matching: Matching, tensors: Tensors) -> Params:
 
 def _read_one(found: _Found, tensors: Tensors) -> np.ndarray:
     parts = [tensors[name] for name in found.sources]
-    ours = found.entry.layout.to_ours(parts, found.shape)
     # A copy, so that no file stays open or in memory behind it.
-    return np.array(ours, np.float32, order="C")
+    array = _empty(found.shape)
+    array[...] = found.entry.layout.to_ours(parts, found.shape)
+    return array
+
+
+def _empty(shape: Shape) -> np.ndarray:
+    """A float32 array at an address that JAX takes as it is on CPUs, where it copies others."""
+    num_bytes = 4 * math.prod(shape)
+    buffer = np.empty(num_bytes + 64, np.uint8)
+    start = -buffer.ctypes.data % 64
+    return buffer[start : start + num_bytes].view(np.float32).reshape(shape)
 
 
 def _check_copy(copy: str, original: str, tensors: Tensors) -> None:

@@ -3,25 +3,26 @@
 import dataclasses
 import json
 
+import jax
 from etils import epath
 
 from spanbert_jax.config import BlockKind, PretrainConfig
 from spanbert_jax.config.json import to_json
 from spanbert_jax.corpus.files import write_file
-from spanbert_jax.corpus.tokenizers import Tokenizer
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
 from spanbert_jax.training.run_folder import CONFIG_FILE, IMPORTED_FILE, TOKENIZER_FOLDER
 from spanbert_jax.weights.importing import Imported
 from spanbert_jax.weights.new_folder import new_folder
 
 
-def write_imported(out: epath.PathLike, imported: Imported, tokenizer: Tokenizer) -> None:
+def write_imported(out: epath.PathLike, imported: Imported) -> None:
     """Write what `load_run` reads as the checkpoint of step 0; it has no optimizer's moments.
 
     Raises:
         UserError: the folder holds something, or cannot be written.
     """
-    config = config_of(imported)
+    config, tokenizer = config_of(imported), imported.tokenizer
+    assert tokenizer is not None
     with new_folder(out) as folder:
         (folder / TOKENIZER_FOLDER).mkdir()
         tokenizer.save(folder / TOKENIZER_FOLDER)
@@ -32,9 +33,9 @@ def write_imported(out: epath.PathLike, imported: Imported, tokenizer: Tokenizer
         with Checkpoints(
             folder, config, tokenizer_fingerprint=tokenizer.fingerprint
         ) as checkpoints:
-            checkpoints.save(
-                0, {"params": imported.params}, position=DataPosition(0), held_out_loss=None
-            )
+            # Orbax would copy NumPy's arrays once more.
+            params = jax.device_put(imported.params)
+            checkpoints.save(0, {"params": params}, position=DataPosition(0), held_out_loss=None)
 
 
 def config_of(imported: Imported) -> PretrainConfig:

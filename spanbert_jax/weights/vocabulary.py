@@ -1,15 +1,17 @@
 """The vocabulary of a released model. In: its folder, or a file. Out: a tokenizer that fits it."""
 
 import json
+import re
 
 from etils import epath
 
 from spanbert_jax.corpus.files import as_path
-from spanbert_jax.corpus.tokenizers import SPECIAL_PIECES, Tokenizer, load_tokenizer
+from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer
 from spanbert_jax.corpus.tokenizers.loading import VOCABULARY_FILE, find_tokenizer_file
 from spanbert_jax.errors import UserError
 
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+_CAPITAL = re.compile("[A-Z]")
 
 
 def read_vocabulary(
@@ -38,7 +40,7 @@ def read_vocabulary(
 def _lowercases(vocabulary: epath.Path) -> bool:
     """Whether text is lowercased before it is looked up: as stated beside it, else as it looks.
 
-    A vocabulary without a capital letter, but for special pieces, is of lowercased text.
+    A vocabulary without a capital letter, but for pieces such as [MASK], is of lowercased text.
     """
     config = vocabulary.parent / TOKENIZER_CONFIG_FILE
     if config.exists():
@@ -49,4 +51,4 @@ def _lowercases(vocabulary: epath.Path) -> bool:
         if stated is not None:
             return bool(stated)
     pieces = vocabulary.read_text(encoding="utf-8").split("\n")
-    return all(piece == piece.lower() for piece in pieces if piece not in SPECIAL_PIECES)
+    return not any(_CAPITAL.search(piece) for piece in pieces if not piece.startswith("["))

@@ -1,12 +1,9 @@
 """Byte-level BPE, as RoBERTa has it: spaces, masks and special pieces, over any bytes."""
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
-import tokenizers
-from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
 from spanbert_jax.corpus.documents import RawDocument
 from spanbert_jax.corpus.encoding import Encoder
@@ -18,27 +15,11 @@ TEXTS = [
     "Playing and played, the players play: they were playing with what they had played.",
     "They walked through the forest until the path ended at a quiet lake.",
 ]
-# In the order of RoBERTa's ids.
-SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-
-
-def train(path: Path, *, special: list[str] = SPECIAL) -> Path:
-    rust = tokenizers.Tokenizer(models.BPE())
-    rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    rust.decoder = decoders.ByteLevel()
-    rust.post_processor = processors.ByteLevel(trim_offsets=True)
-    trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=special, show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )  # fmt: skip
-    rust.train_from_iterator(TEXTS * 3, trainer)
-    rust.save(str(path / "tokenizer.json"))
-    return path
 
 
 @pytest.fixture
-def tokenizer(tmp_path) -> Tokenizer:
-    return load_tokenizer(train(tmp_path))
+def tokenizer(tmp_path, train_byte_level) -> Tokenizer:
+    return load_tokenizer(train_byte_level(tmp_path, TEXTS * 3, vocab_size=320))
 
 
 def pieces(tokenizer: Tokenizer, ids: list[int]) -> list[str]:
@@ -102,12 +83,13 @@ def test_a_saved_tokenizer_is_read_back(tokenizer, tmp_path):
     assert again.encode(TEXTS[0]) == tokenizer.encode(TEXTS[0])
 
 
-def test_the_fingerprint_depends_on_special_pieces(tokenizer, tmp_path):
-    (tmp_path / "other").mkdir()
-    other = load_tokenizer(train(tmp_path / "other", special=[*SPECIAL, "<extra>"]))
+def test_the_fingerprint_depends_on_special_pieces(tokenizer, tmp_path, train_byte_level):
+    special = ("<s>", "<pad>", "</s>", "<unk>", "<mask>", "<extra>")
+    other = load_tokenizer(train_byte_level(tmp_path, TEXTS, vocab_size=320, special=special))
     assert other.fingerprint != tokenizer.fingerprint
 
 
-def test_a_model_without_the_special_pieces_names_them(tmp_path):
+def test_a_model_without_the_special_pieces_names_them(tmp_path, train_byte_level):
+    special = ("<s>", "</s>", "<unk>")
     with pytest.raises(UserError, match="missing are <pad> <mask>; name the tokenizer.json of a"):
-        load_tokenizer(train(tmp_path, special=["<s>", "</s>", "<unk>"]))
+        load_tokenizer(train_byte_level(tmp_path, TEXTS, vocab_size=300, special=special))

@@ -13,8 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tokenizers
-from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from spanbert_jax.config import (
     ComputeConfig,
@@ -69,12 +67,12 @@ def texts() -> list[str]:
 
 
 @pytest.fixture
-def tokenizer(tmp_path) -> Callable[..., Tokenizer]:
+def tokenizer(tmp_path, train_byte_level) -> Callable[..., Tokenizer]:
     """A tokenizer of some kind, trained on the texts."""
 
     def make(kind: str) -> Tokenizer:
         if kind == "byte-level":
-            return _byte_level(tmp_path)
+            return load_tokenizer(train_byte_level(tmp_path, TEXTS * 3, vocab_size=320))
         family, _, variant = kind.partition(" ")
         options = {"sentencepiece_type": variant} if family == "sentencepiece" else {}
         config = PrepareConfig(
@@ -83,19 +81,6 @@ def tokenizer(tmp_path) -> Callable[..., Tokenizer]:
         return train_tokenizer(config, iter(TEXTS * 5))
 
     return make
-
-
-def _byte_level(folder: Path) -> Tokenizer:
-    rust = tokenizers.Tokenizer(models.BPE())
-    rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    rust.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
-    )  # fmt: skip
-    rust.train_from_iterator(TEXTS * 3, trainer)
-    rust.save(str(folder / "tokenizer.json"))
-    return load_tokenizer(folder / "tokenizer.json")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Tiny models and random parameters; foreign checkpoints of them; a run that holds one."""
 
-import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 from spanbert_jax.config import DataConfig, ModelConfig, PretrainConfig
-from spanbert_jax.corpus.tokenizers import SPECIAL_PIECES, load_tokenizer
+from spanbert_jax.corpus.tokenizers import SPECIAL_PIECES, Tokenizer, load_tokenizer
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
 from spanbert_jax.weights.matching import tensors_from
 from spanbert_jax.weights.model_config import export_config, exported_names
@@ -30,8 +29,9 @@ def model() -> ModelConfig:
 
 @pytest.fixture
 def roberta() -> ModelConfig:
-    """Its padding has id 1, as in every RoBERTa."""
-    return ModelConfig(**SIZES, position_offset=2, num_segments=0, pooler=True)
+    """Its padding has id 1, as in every RoBERTa, and its vocabulary all bytes."""
+    sizes = SIZES | {"vocab_size": 270}
+    return ModelConfig(**sizes, position_offset=2, num_segments=0, pooler=True)
 
 
 @pytest.fixture
@@ -75,8 +75,8 @@ def vocabulary(tmp_path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def released(tmp_path, random_params, vocabulary) -> Callable[..., Path]:
-    """A folder as Hugging Face has them: config.json, model.safetensors, vocab.txt."""
+def released(tmp_path, random_params, vocabulary, train_byte_level) -> Callable[..., Path]:
+    """A folder as Hugging Face has them: config.json, model.safetensors and a vocabulary."""
 
     def write(model: ModelConfig, *, without: str = "", **changed: object) -> Path:
         folder = tmp_path / "released"
@@ -92,25 +92,38 @@ def released(tmp_path, random_params, vocabulary) -> Callable[..., Path]:
             if not without or without not in name
         }
         write_safetensors(folder / "model.safetensors", tensors, {"format": "pt"})
-        vocabulary(folder, size=model.vocab_size)
+        if model.position_offset:
+            train_byte_level(folder, ["the cat sat on the mat"], vocab_size=model.vocab_size)
+        else:
+            vocabulary(folder, size=model.vocab_size)
         return folder
 
     return write
 
 
 @pytest.fixture
-def saved_run(tmp_path, random_params, vocabulary) -> Callable[..., Path]:
-    """The folder of a run with a checkpoint of `model`, whose tokenizer is a vocab.txt."""
+def saved_run(tmp_path, random_params, vocabulary, train_byte_level) -> Callable[..., Path]:
+    """The folder of a run with a checkpoint of `model`, and a tokenizer that fits or `words`."""
 
-    def write(model: ModelConfig, *, step: int = 7, params: dict | None = None) -> Path:
+    def write(
+        model: ModelConfig,
+        *,
+        step: int = 7,
+        params: dict | None = None,
+        words: Tokenizer | None = None,
+    ) -> Path:
         folder = tmp_path / "run"
         (folder / "tokenizer").mkdir(parents=True)
-        tokenizer = load_tokenizer(vocabulary(folder / "tokenizer", size=model.vocab_size))
+        if words is not None:
+            words.save(folder / "tokenizer")
+        elif model.position_offset:
+            train_byte_level(folder / "tokenizer", ["the cat"], vocab_size=model.vocab_size)
+        else:
+            vocabulary(folder / "tokenizer", size=model.vocab_size)
+        fingerprint = load_tokenizer(folder / "tokenizer").fingerprint
         blocks = "sentence_pair" if model.next_sentence_head else "document"
         data = DataConfig(sequence_length=model.max_positions, blocks=blocks)
-        config = PretrainConfig(model=model, data=data)
-        config = dataclasses.replace(config, workdir=str(folder))
-        fingerprint = tokenizer.fingerprint
+        config = PretrainConfig(workdir=str(folder), model=model, data=data)
         with Checkpoints(folder, config, tokenizer_fingerprint=fingerprint) as checkpoints:
             checkpoints.save(
                 step, {"params": random_params(model) if params is None else params},

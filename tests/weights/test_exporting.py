@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 import spanbert_jax.__main__ as program
+from spanbert_jax.corpus.tokenizers import load_tokenizer
+from spanbert_jax.corpus.tokenizers.sentence_piece import train_sentencepiece
+from spanbert_jax.model.layer_stack import stack_layers
 from spanbert_jax.weights import exporting
 from spanbert_jax.weights.importing import import_weights
 from spanbert_jax.weights.tensors import open_tensors
+from spanbert_jax.weights.vocabulary import read_vocabulary
 
 
 @pytest.fixture
@@ -49,17 +53,24 @@ def test_import_export_import_gives_the_same_arrays(tmp_path, request, released,
     model = request.getfixturevalue("roberta" if kind == "roberta" else "bert")
     source = released(model, without="" if kind == "span_bert" else "pair_target")
     first = import_weights(source)
-    if kind == "roberta":
-        # Its tokenizer is of another kind than the fixture's: the arrays alone.
-        from spanbert_jax.weights.matching import params_from, tensors_from
-        from spanbert_jax.weights.names import ROBERTA
-
-        tensors = dict(tensors_from(first.params, names=ROBERTA, model=first.model))
-        assert same(params_from(tensors, names=ROBERTA, model=first.model), first.params)
-        return
     assert program.main(["import", str(source), "--out", str(tmp_path / "run")]) == 0
     assert run_export(tmp_path / "run", tmp_path / "out") == 0
     assert same(import_weights(tmp_path / "out").params, first.params)
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "sentencepiece", "byte-level"])
+def test_an_exported_tokenizer_is_read_back_as_the_same(tmp_path, model, roberta, saved_run, kind):
+    words = None
+    if kind == "sentencepiece":
+        texts = ["The city of Athens is the capital of Greece, and it was (then) quite big: 12 km."]
+        words = train_sentencepiece(texts * 9, vocab_size=40, model_type="unigram")
+    folder = saved_run(roberta if kind == "byte-level" else model, words=words)
+    assert run_export(folder, tmp_path / "out") == 0
+    before = load_tokenizer(folder / "tokenizer")
+    after = read_vocabulary(
+        tmp_path / "out", named="", lowercase=None, vocab_size=before.vocab_size
+    )
+    assert (before.kind, before.fingerprint) == (kind, after.fingerprint)
 
 
 def test_the_file_says_that_it_is_for_pytorch_and_holds_the_head_under_its_first_names(
@@ -74,8 +85,6 @@ def test_the_file_says_that_it_is_for_pytorch_and_holds_the_head_under_its_first
 
 
 def test_stacked_layers_are_exported_one_by_one(tmp_path, model, saved_run, random_params, same):
-    from spanbert_jax.model.layer_stack import stack_layers
-
     run_export(saved_run(model, params=stack_layers(random_params(model))), tmp_path / "out")
     imported = import_weights(tmp_path / "out")
     assert same(imported.params["encoder"], random_params(model)["encoder"])

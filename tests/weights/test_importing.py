@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import spanbert_jax.__main__ as program
 from spanbert_jax.config.weights import ImportConfig
@@ -13,6 +14,7 @@ from spanbert_jax.corpus.tokenizers import load_tokenizer
 from spanbert_jax.errors import UserError
 from spanbert_jax.training.checkpoint import load_run
 from spanbert_jax.training.run_folder import read_config
+from spanbert_jax.weights import importing
 from spanbert_jax.weights.importing import import_weights
 from spanbert_jax.weights.matching import tensors_from
 from spanbert_jax.weights.names import GOOGLE
@@ -84,18 +86,31 @@ def test_the_number_of_heads_cannot_be_stated_twice(bert, released):
 
 
 def test_a_folder_of_tensorflow_has_its_config_under_another_name(
-    bert, released, random_params, same, monkeypatch
+    bert, released, random_params, same
 ):
     folder = released(bert)
     (folder / "config.json").rename(folder / "bert_config.json")
-    from spanbert_jax.weights import importing
-    from spanbert_jax.weights.matching import Arrays
-
-    arrays = dict(tensors_from(random_params(bert), names=GOOGLE, model=bert))
-    arrays["global_step"] = np.zeros((), np.int64)
-    monkeypatch.setattr(importing, "open_tensors", lambda source: Arrays(arrays))
+    (folder / "model.safetensors").unlink()
+    tensors = dict(tensors_from(random_params(bert), names=GOOGLE, model=bert))
+    tensors |= {f"{name}/adam_m": array for name, array in tensors.items()}
+    tensors["global_step"] = np.zeros((), np.int64)
+    names, arrays = list(tensors), list(map(tf.constant, tensors.values()))
+    tf.raw_ops.SaveV2(
+        prefix=str(folder / "bert_model.ckpt"), tensor_names=names,
+        shape_and_slices=[""] * len(names), tensors=arrays,
+    )  # fmt: skip
     imported = import_weights(folder)
     assert imported.names is GOOGLE
+    assert imported.matching.summary() == "weights: 56 of 56 matched"
+    assert same(imported.params, random_params(bert))
+
+
+def test_weights_without_a_config_tell_their_sizes(tmp_path, bert, released, random_params, same):
+    file = tmp_path / "model.safetensors"
+    (released(bert) / "model.safetensors").rename(file)
+    options = ImportConfig(num_heads=4, tokenizer=str(tmp_path / "released"))
+    imported = import_weights(file, options=options)
+    assert imported.model == bert
     assert same(imported.params, random_params(bert))
 
 
@@ -167,6 +182,14 @@ def test_pretraining_does_not_go_on_in_an_imported_folder(tmp_path, bert, releas
 def test_a_folder_that_holds_something_is_not_written_over(tmp_path, bert, released, capsys):
     assert run_import(released(bert), tmp_path) == 2
     assert "must be a new or empty folder, found one that holds files" in capsys.readouterr().err
+
+
+def test_no_array_is_read_before_the_vocabulary_fits(bert, released, vocabulary, monkeypatch):
+    folder = released(bert)
+    vocabulary(folder, size=39)
+    monkeypatch.setattr(importing, "read", lambda *_: pytest.fail("arrays were read"))
+    with pytest.raises(UserError, match="found 39"):
+        import_weights(folder)
 
 
 def test_nothing_is_left_where_the_vocabulary_does_not_fit(tmp_path, bert, released, vocabulary):

@@ -27,16 +27,22 @@ class ByteLevelTokenizer(RustTokenizer):
     between_sentences = " "
 
     def __init__(self, rust: tokenizers.Tokenizer, *, where: str = "byte-level BPE") -> None:
-        # Special pieces may stand beside the model's vocabulary.
-        super().__init__(
-            rust, fingerprinted=("normalizer", "pre_tokenizer", "model", "added_tokens")
-        )
+        super().__init__(rust)
         ids = check_special_pieces(
             {piece: rust.token_to_id(piece) for piece in SPECIAL_PIECES},
             where,
             "name the tokenizer.json of a RoBERTa model",
         )
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = ids.values()
+
+    def _fingerprinted_too(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Pieces beside the vocabulary: special ones may stand there, others are found in text."""
+        added = {
+            token["content"]: token["id"]
+            for token in content["added_tokens"]
+            if token["content"] in SPECIAL_PIECES or not token["special"]
+        }
+        return {"added_tokens": added}
 
     @property
     def word_starts(self) -> Bool[np.ndarray, " vocab"]:

@@ -17,7 +17,7 @@ TOKENIZER_JSON = "tokenizer.json"
 class RustTokenizer:
     """Encoding, pieces and the file of a tokenizer.json; see `Tokenizer` for the members."""
 
-    def __init__(self, rust: tokenizers.Tokenizer, *, fingerprinted: Sequence[str]) -> None:
+    def __init__(self, rust: tokenizers.Tokenizer) -> None:
         rust.no_truncation()
         rust.no_padding()
         # "[MASK]" in a text is spelled out as any other word.
@@ -25,8 +25,13 @@ class RustTokenizer:
         self._rust = rust
         self.vocab_size: int = rust.get_vocab_size()
         content = json.loads(rust.to_str())
-        parts = {name: content[name] for name in fingerprinted}
+        parts = {name: content[name] for name in ("normalizer", "pre_tokenizer", "model")}
+        parts |= self._fingerprinted_too(content)
         self.fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _fingerprinted_too(self, content: dict[str, Any]) -> dict[str, Any]:
+        """What else in the file changes how text is encoded."""
+        return {}
 
     def encode(self, text: str) -> list[int]:
         """Token ids, no special ones added."""

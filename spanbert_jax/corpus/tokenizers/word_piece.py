@@ -25,7 +25,7 @@ class WordPieceTokenizer(RustTokenizer):
     between_sentences = ""
 
     def __init__(self, rust: tokenizers.Tokenizer, *, where: str = "WordPiece vocabulary") -> None:
-        super().__init__(rust, fingerprinted=("normalizer", "pre_tokenizer", "model"))
+        super().__init__(rust)
         ids = check_special_pieces(
             {piece: rust.token_to_id(piece) for piece in SPECIAL_PIECES},
             where,
