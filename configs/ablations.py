@@ -101,7 +101,7 @@ def objective_one_segment_sbo() -> PretrainConfig:
 def masking_subword_paper() -> PretrainConfig:
     """`masking_subword` as the paper words it.
 
-    Paper: Table 6, "Subword tokens"; wording of sec. 3.2 and 4.2.
+    Paper: Table 6, "Subword tokens"; wording of sec. 3.1, 3.2 and 4.2.
     Expected: not published; `masking_subword` is the one to compare with.
     Hardware: as `spanbert_large`.
     Command: spanbert pretrain configs/ablations.py:masking_subword_paper
@@ -113,7 +113,7 @@ def masking_subword_paper() -> PretrainConfig:
 def masking_whole_word_paper() -> PretrainConfig:
     """`masking_whole_word` as the paper words it.
 
-    Paper: Table 6, "Whole words"; wording of sec. 3.2 and 4.2.
+    Paper: Table 6, "Whole words"; wording of sec. 3.1, 3.2 and 4.2.
     Expected: not published; `masking_whole_word` is the one to compare with.
     Hardware: as `spanbert_large`.
     Command: spanbert pretrain configs/ablations.py:masking_whole_word_paper
@@ -125,7 +125,7 @@ def masking_whole_word_paper() -> PretrainConfig:
 def masking_geometric_span_paper() -> PretrainConfig:
     """`masking_geometric_span` as the paper words it.
 
-    Paper: Table 6, "Geometric spans"; wording of sec. 3.2 and 4.2.
+    Paper: Table 6, "Geometric spans"; wording of sec. 3.1, 3.2 and 4.2.
     Expected: not published; `masking_geometric_span` is the one to compare with.
     Hardware: as `spanbert_large`.
     Command: spanbert pretrain configs/ablations.py:masking_geometric_span_paper
@@ -137,7 +137,7 @@ def masking_geometric_span_paper() -> PretrainConfig:
 def objective_two_segments_nsp_paper() -> PretrainConfig:
     """`objective_two_segments_nsp` as the paper words it.
 
-    Paper: Table 7, "Span masking (2seq) + NSP"; wording of sec. 3.2 and 4.2.
+    Paper: Table 7, "Span masking (2seq) + NSP"; wording of sec. 3.1, 3.2 and 4.2.
     Expected: not published; `objective_two_segments_nsp` is the one to compare with.
     Hardware: as `spanbert_large`.
     Command: spanbert pretrain configs/ablations.py:objective_two_segments_nsp_paper
@@ -149,7 +149,7 @@ def objective_two_segments_nsp_paper() -> PretrainConfig:
 def objective_one_segment_paper() -> PretrainConfig:
     """`objective_one_segment` as the paper words it.
 
-    Paper: Table 7, "Span masking (1seq)"; wording of sec. 3.2 and 4.2.
+    Paper: Table 7, "Span masking (1seq)"; wording of sec. 3.1, 3.2 and 4.2.
     Expected: not published; `objective_one_segment` is the one to compare with.
     Hardware: as `spanbert_large`.
     Command: spanbert pretrain configs/ablations.py:objective_one_segment_paper
@@ -161,7 +161,7 @@ def objective_one_segment_paper() -> PretrainConfig:
 def objective_one_segment_sbo_paper() -> PretrainConfig:
     """`objective_one_segment_sbo` as the paper words it.
 
-    Paper: Table 7, "Span masking (1seq) + SBO"; wording of sec. 3.2 and 4.2.
+    Paper: Table 7, "Span masking (1seq) + SBO"; wording of sec. 3.1, 3.2 and 4.2.
     Expected: not published; `objective_one_segment_sbo` is the one to compare with.
     Hardware: as `spanbert_large`.
     Command: spanbert pretrain configs/ablations.py:objective_one_segment_sbo_paper

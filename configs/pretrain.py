@@ -6,6 +6,7 @@ The vocabulary has the size of the tokenizer that prepared the shards; the publi
 """
 
 import dataclasses
+from typing import Literal
 
 from spanbert_jax.config import MaskingConfig, ModelConfig, ObjectiveConfig, PretrainConfig
 
@@ -89,9 +90,10 @@ def bert_base_1seq() -> PretrainConfig:
 
 
 def spanbert_base_paper() -> PretrainConfig:
-    """SpanBERT-base as the paper words it: weight decay 0.1, losses summed per masked token.
+    """SpanBERT-base as the paper words it: spans begin at uniformly drawn words, weight decay 0.1,
+    losses summed per masked token.
 
-    Paper: Joshi et al. 2019, sec. 4.2 (weight decay) and the sum over both objectives of sec. 3.2.
+    Paper: Joshi et al. 2019, sec. 3.1 (spans), 4.2 (weight decay) and 3.2 (sum of objectives).
         The published weights come from the released command: see `spanbert_base`.
     Expected: not published; `spanbert_base` is the one to compare with.
     Hardware: as `spanbert_base`.
@@ -102,9 +104,10 @@ def spanbert_base_paper() -> PretrainConfig:
 
 
 def spanbert_large_paper() -> PretrainConfig:
-    """SpanBERT-large as the paper words it: weight decay 0.1, losses summed per masked token.
+    """SpanBERT-large as the paper words it: spans begin at uniformly drawn words, weight decay 0.1,
+    losses summed per masked token.
 
-    Paper: Joshi et al. 2019, sec. 3.2 and 4.2; see `spanbert_base_paper`.
+    Paper: Joshi et al. 2019, sec. 3.1, 3.2 and 4.2; see `spanbert_base_paper`.
     Expected: not published; `spanbert_large` is the one to compare with.
     Hardware: as `spanbert_large`.
     Command: spanbert pretrain configs/pretrain.py:spanbert_large_paper --data.shards /data/shards
@@ -128,8 +131,10 @@ def _bert(spanbert: PretrainConfig) -> PretrainConfig:
 
 def worded_by_paper(config: PretrainConfig) -> PretrainConfig:
     """`config` with what the paper says where the released code does something else."""
+    anchor: Literal["subword", "word"] = "word" if config.masking.scheme != "subword" else "subword"
     return dataclasses.replace(
         config,
+        masking=dataclasses.replace(config.masking, anchor=anchor),
         optimizer=dataclasses.replace(config.optimizer, weight_decay=0.1),
         objective=ObjectiveConfig(loss_normalization="paper"),
     )

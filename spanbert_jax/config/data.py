@@ -24,6 +24,9 @@ class MaskingConfig:
 
     scheme: MaskingScheme = "geometric_span"
     """geometric_span: SpanBERT. whole_word: spans of one word. subword: single tokens, as BERT."""
+    anchor: Literal["subword", "word"] = "subword"
+    """Where a span begins, drawn uniformly. subword: at the word of a subword, so that words of
+    many pieces are hidden more often (released code). word: at a word (sec. 3.1)."""
     mask_ratio: float = 0.15
     """Share of a block's tokens that become targets: ceil(mask_ratio x tokens)."""
     geometric_p: float = 0.2

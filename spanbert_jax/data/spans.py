@@ -16,7 +16,7 @@ Positions are flat: column + row x W in a batch of rows of W tokens.
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Num, UInt64
@@ -68,7 +68,9 @@ def hidden_positions(
 
     def hide_round(first_draw: tf.Tensor, hidden: tf.Tensor, counts: tf.Tensor) -> tuple:
         draws = tf.range(num_draws) + first_draw
-        spans = draw_spans(words, segments=segments, draws=draws, length_law=length_law)
+        spans = draw_spans(
+            words, segments=segments, draws=draws, length_law=length_law, anchor=config.anchor
+        )
         taken = taken_draws(spans, are_free=~tf.gather(hidden, spans.start))
         positions, new_counts = newly_hidden(
             spans, taken, hidden=hidden, counts=counts, limits=limits
@@ -144,15 +146,20 @@ def draw_spans(
     segments: Segments,
     draws: Int32[tf.Tensor, " draws"],
     length_law: Float64[np.ndarray, " max_span_words"],
+    anchor: Literal["subword", "word"],
 ) -> Spans:
     """The spans that the draws of these numbers ask for, whether they are taken or not.
 
     words: as `find_words` gives them. length_law: as `span_length_law` gives it.
+    anchor: what a span's beginning is drawn from, `MaskingConfig.anchor`.
     """
     start, length, seed = (field[:, None] for field in segments)
-    uniform_anchor = uniform(seed, stream=ANCHOR_STREAM, counters=draws)
-    anchor = tf.cast(uniform_anchor * tf.cast(length, tf.float64), tf.int32) + start
-    first_word = _num_reached(anchor, words) - 1
+    draw = uniform(seed, stream=ANCHOR_STREAM, counters=draws)
+    if anchor == "subword":
+        first_word = _num_reached(_scaled(draw, length) + start, words) - 1
+    else:
+        before = _num_reached(start, words) - 1
+        first_word = before + _scaled(draw, _num_reached(start + length - 1, words) - before)
     num_words = tf.ones_like(first_word)
     if len(length_law) > 1:
         uniform_length = uniform(seed, stream=LENGTH_STREAM, counters=draws)
@@ -235,6 +242,13 @@ def _draws_per_round(budget: int, length_law: Float64[np.ndarray, " max_span_wor
     """
     mean_words = len(length_law) - float(np.sum(length_law[:-1]))
     return min(math.ceil(1.2 * budget / mean_words) + 5, 32)
+
+
+def _scaled(
+    draw: Float64[tf.Tensor, "segments draws"], count: Int32[tf.Tensor, "segments 1"]
+) -> Int32[tf.Tensor, "segments draws"]:
+    """A number of 0..count-1 from one of [0, 1)."""
+    return tf.cast(draw * tf.cast(count, tf.float64), tf.int32)
 
 
 def _num_reached(

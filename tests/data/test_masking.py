@@ -12,6 +12,7 @@ from spanbert_jax.data.spans import (
     Segments,
     Spans,
     budgets,
+    draw_spans,
     find_words,
     span_length_law,
     taken_draws,
@@ -281,3 +282,22 @@ def test_anchors_are_uniform_over_subwords() -> None:
         config=MaskingConfig(scheme="whole_word", mask_ratio=0.1),
     )
     assert np.mean(hidden.numpy() % 10 == 1) == pytest.approx(0.9, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("anchor", "shares"), [("subword", (0.1, 0.1, 0.8)), ("word", (1 / 3, 1 / 3, 1 / 3))]
+)
+def test_spans_begin_at_words_of_uniform_subwords_or_at_uniform_words(
+    anchor: str, shares: tuple[float, ...]
+) -> None:
+    num_draws = 20_000
+    # A segment of words of 1, 1 and 8 subwords; the words of its neighbours are no part of it.
+    words, segment = tf.constant([0, 1, 2, 10, 11]), Segments(*map(tf.constant, ([0], [10], [7])))
+    segments = segment._replace(seed=tf.constant([7], tf.uint64))
+    drawn = draw_spans(
+        words, segments=segments, draws=tf.range(num_draws), length_law=np.ones(1), anchor=anchor
+    )
+    starts = drawn.start.numpy()[0]
+    for start, share in zip((0, 1, 2), shares, strict=True):
+        error = np.sqrt(share * (1 - share) / num_draws)
+        assert abs(np.mean(starts == start) - share) < 4 * error

@@ -33,7 +33,8 @@ def choose_hidden(is_start: np.ndarray, *, seed: int, config: MaskingConfig) -> 
     hidden: set[int] = set()
     draw = 0
     while len(hidden) < budget:
-        anchor = int(uniform(seed, spans.ANCHOR_STREAM, draw) * length)
+        anchors = np.flatnonzero(is_start) if config.anchor == "word" else np.arange(length)
+        anchor = int(anchors[int(uniform(seed, spans.ANCHOR_STREAM, draw) * len(anchors))])
         num_words = 1
         if config.scheme == "geometric_span":
             num_words += int(np.sum(uniform(seed, spans.LENGTH_STREAM, draw) >= cumulative[:-1]))
@@ -106,6 +107,8 @@ def mask_one_by_one(
 CONFIGS = {
     "geometric_span": MaskingConfig(),
     "spans of at most three words": MaskingConfig(max_span_words=3),
+    "anchors uniform over words": MaskingConfig(anchor="word"),
+    "single words, uniform": MaskingConfig(scheme="whole_word", anchor="word", mask_ratio=0.5),
     "half of all tokens": MaskingConfig(mask_ratio=0.5),
     "nearly all tokens": MaskingConfig(mask_ratio=0.95),
     "whole_word": MaskingConfig(scheme="whole_word"),
