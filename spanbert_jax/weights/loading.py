@@ -2,6 +2,7 @@
 weights. Out: config, parameters and tokenizer.
 """
 
+import json
 from typing import Literal, NamedTuple
 
 import jax
@@ -12,10 +13,10 @@ from spanbert_jax.corpus.files import as_path
 from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer
 from spanbert_jax.model.layer_stack import unstack_layers
 from spanbert_jax.training.checkpoint import load_run
-from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER, TOKENIZER_FOLDER
+from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER, IMPORTED_FILE, TOKENIZER_FOLDER
 from spanbert_jax.weights.importing import import_weights
 from spanbert_jax.weights.loaded_model import LoadedModel
-from spanbert_jax.weights.parameters import Params
+from spanbert_jax.weights.parameters import Params, flatten
 
 
 class Pretrained(NamedTuple):
@@ -58,8 +59,16 @@ def read_pretrained(path: epath.PathLike, *, step: int | None = None) -> Pretrai
         run = load_run(folder, step=step)
         tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
         run.check_tokenizer(tokenizer.fingerprint)
-        return Pretrained(run.config.model, unstack_layers(run.params), tokenizer)
+        params, heads = unstack_layers(run.params), _heads_begun_at_import(folder)
+        fresh = frozenset(path for path, _ in flatten(params) if path.split("/")[0] in heads)
+        return Pretrained(run.config.model, params, tokenizer, fresh)
     imported = import_weights(folder)
     assert imported.tokenizer is not None
     fresh = frozenset(imported.matching.missing)
     return Pretrained(imported.model, imported.params, imported.tokenizer, fresh)
+
+
+def _heads_begun_at_import(folder: epath.Path) -> set[str]:
+    """Heads of an imported model that its source lacked; none in the folder of a real run."""
+    record = folder / IMPORTED_FILE
+    return set(json.loads(record.read_text())["initialised"]) if record.exists() else set()
