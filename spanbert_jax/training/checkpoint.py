@@ -20,6 +20,9 @@ from spanbert_jax.errors import UserError
 from spanbert_jax.model.layer_stack import is_stacked, stack_layers, unstack_layers
 from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER, TOKENIZER_FOLDER
 
+# TensorStore holds a data file in memory until it is full: 2 GB of it by default.
+_DATA_FILE_BYTES = 1 << 27
+
 
 class DataPosition(NamedTuple):
     """Where the next batch begins: a number of examples, whatever batch size or hosts."""
@@ -72,7 +75,7 @@ class Checkpoints:
         self._manager.save(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state),
+                state=ocp.args.PyTreeSave(state, ocdbt_target_data_file_size=_DATA_FILE_BYTES),
                 data=ocp.args.JsonSave(position._asdict()),
                 origin=ocp.args.JsonSave(self._origin),
             ),
@@ -87,10 +90,13 @@ class Checkpoints:
         """
         saved_stacked = self._config_of(step).compute.scan_layers
         to_saved = stack_layers if saved_stacked else unstack_layers
+        wanted = to_saved(abstract_state)
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(to_saved(abstract_state)),
+                state=ocp.args.PyTreeRestore(
+                    wanted, restore_args=ocp.checkpoint_utils.construct_restore_args(wanted)
+                ),
                 data=ocp.args.JsonRestore(),
             ),
         )

@@ -34,6 +34,9 @@ WEIGHTS_FILE = "model.safetensors"
 _TOLERANCE = 1e-5
 _ROWS, _SLOTS, _MAX_LENGTH = 2, 4, 32
 
+Logits = dict[str, np.ndarray]
+"""By the head that gives them."""
+
 
 class Exported(NamedTuple):
     """What was written, and how it compares with what it was written from."""
@@ -49,39 +52,57 @@ def export_run(
 ) -> Exported:
     """Write a model that Transformers loads; nothing is left where it is not equal to ours.
 
+    Holds the parameters once, and one tensor more: the arrays of JAX in `run` are deleted when they
+    are written, before they are read again.
+
     Raises:
         UserError: `out` holds something, Transformers has no such model, or what was written reads
             back as another model.
     """
-    model, params = run.config.model, unstack_layers(run.params)
+    model = run.config.model
     config = export_config(
         model, pad_id=tokenizer.pad_id, cls_id=tokenizer.cls_id, sep_id=tokenizer.sep_id
     )
     with new_folder(out) as folder:
-        tensors = dict(tensors_from(params, names=exported_names(model), model=model))
-        write_safetensors(folder / WEIGHTS_FILE, tensors, {"format": "pt"})
-        num_tensors = len(tensors)
-        del tensors
+        batch = _random_batch(model)
+        ours, num_tensors = _write_weights(folder, model, run.params, batch)
         write_file(folder / CONFIG_FILE, (json.dumps(config, indent=2) + "\n").encode())
         agreement = export_tokenizer(
             tokenizer, folder, max_length=model.max_positions, num_segments=model.num_segments
         )
         write_file(folder / CARD_FILE, model_card(run, card, config, agreement).encode())
-        difference = _difference(model, params, folder)
+        difference = _difference(ours, _logits_of_files(folder, model, batch))
     return Exported(num_tensors, difference, agreement)
 
 
-def _difference(model: ModelConfig, params: Any, folder: epath.Path) -> float:
-    """The largest difference between logits of the checkpoint and of the files in `folder`.
+def _write_weights(
+    folder: epath.Path, model: ModelConfig, params: Any, batch: PretrainBatch
+) -> tuple[Logits, int]:
+    """Write the parameters and delete them; returns their logits and the number of tensors."""
+    # On CPUs these are views, of single layers too.
+    host = unstack_layers(jax.device_get(params))
+    logits = _logits(model, host, batch)
+    tensors = tensors_from(host, names=exported_names(model), model=model)
+    write_safetensors(folder / WEIGHTS_FILE, tensors, {"format": "pt"})
+    for leaf in jax.tree.leaves(params):
+        if isinstance(leaf, jax.Array):
+            leaf.delete()
+    return logits, len(tensors)
+
+
+def _logits_of_files(folder: epath.Path, model: ModelConfig, batch: PretrainBatch) -> Logits:
+    options = ImportConfig(pooler=model.pooler, span_boundary_head=model.span_boundary_head)
+    again = import_weights(folder, options=options, with_tokenizer=False)
+    assert not again.matching.missing and not again.matching.unused
+    return _logits(again.model, again.params, batch)
+
+
+def _difference(ours: Logits, theirs: Logits) -> float:
+    """The largest difference between logits of the checkpoint and of the files.
 
     Raises:
         UserError: it is more than rounding.
     """
-    options = ImportConfig(pooler=model.pooler, span_boundary_head=model.span_boundary_head)
-    again = import_weights(folder, options=options, with_tokenizer=False)
-    assert not again.matching.missing and not again.matching.unused
-    batch = _random_batch(model)
-    ours, theirs = _logits(model, params, batch), _logits(again.model, again.params, batch)
     differences = {name: float(np.max(np.abs(ours[name] - theirs[name]))) for name in ours}
     largest = max(differences.values())
     scale = max(float(np.max(np.abs(logits))) for logits in ours.values())
@@ -96,7 +117,7 @@ def _difference(model: ModelConfig, params: Any, folder: epath.Path) -> float:
     return largest
 
 
-def _logits(model: ModelConfig, params: Any, batch: PretrainBatch) -> dict[str, np.ndarray]:
+def _logits(model: ModelConfig, params: Any, batch: PretrainBatch) -> Logits:
     logits = jax.device_get(_apply(params, model_inputs(batch), model=model))._asdict()
     return {name: values for name, values in logits.items() if values is not None}
 

@@ -6,7 +6,7 @@ read at a time; what does not fit is found by names and shapes, before any is.
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,22 +17,7 @@ from spanbert_jax.errors import UserError
 from spanbert_jax.weights.layouts import Shape, their_shapes
 from spanbert_jax.weights.names import HEADS, Entry, Names
 from spanbert_jax.weights.parameters import Params, flatten, nest, parameter_shapes
-from spanbert_jax.weights.tensors import TensorInfo, Tensors
-
-
-class Arrays(Tensors):
-    """Arrays at hand, as a checkpoint: Arrays({"bert.pooler.dense.bias": bias})."""
-
-    def __init__(self, arrays: Mapping[str, np.ndarray], *, where: str = "the tensors") -> None:
-        infos = {name: TensorInfo(array.shape, array.dtype) for name, array in arrays.items()}
-        super().__init__(where, infos)
-        self._arrays = arrays
-
-    def _read(self, name: str) -> np.ndarray:
-        return self._arrays[name]
-
-    def close(self) -> None:
-        """Nothing is open."""
+from spanbert_jax.weights.tensors import Arrays, TensorInfo, Tensors
 
 
 class _Found(NamedTuple):
@@ -228,12 +213,28 @@ def params_from(tensors: Mapping[str, np.ndarray], *, names: Names, model: Model
     return read(match(source, names=names, model=model), source)
 
 
-def tensors_from(
-    params: Mapping[str, Any], *, names: Names, model: ModelConfig
-) -> Iterator[tuple[str, np.ndarray]]:
-    """The tensors that hold our parameters (of separate layers), one after the other."""
-    entries = names.entries(model)
-    for path, leaf in flatten(params):
-        entry = entries[path]
-        ours = np.asarray(leaf)
-        yield from zip(entry.tensors, entry.layout.to_theirs(ours), strict=True)
+class _OfParameters(Tensors):
+    """Our parameters as a checkpoint of others: views of them, where that is possible."""
+
+    def __init__(self, params: Mapping[str, Any], entries: Mapping[str, Entry]) -> None:
+        self._sources: dict[str, tuple[Entry, int, Any]] = {}
+        infos = {}
+        for path, leaf in flatten(params):
+            entry = entries[path]
+            shapes = their_shapes(entry.layout, leaf.shape)
+            for index, (name, shape) in enumerate(zip(entry.tensors, shapes, strict=True)):
+                self._sources[name] = entry, index, leaf
+                infos[name] = TensorInfo(shape, np.dtype(leaf.dtype))
+        super().__init__("the parameters", infos)
+
+    def _read(self, name: str) -> np.ndarray:
+        entry, index, leaf = self._sources[name]
+        return entry.layout.to_theirs(np.asarray(leaf))[index]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def tensors_from(params: Mapping[str, Any], *, names: Names, model: ModelConfig) -> Tensors:
+    """The tensors that hold our parameters (of separate layers), made one by one as asked for."""
+    return _OfParameters(params, names.entries(model))

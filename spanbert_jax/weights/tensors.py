@@ -13,13 +13,13 @@ from etils import epath
 
 from spanbert_jax.corpus.files import as_path
 from spanbert_jax.errors import UserError
-from spanbert_jax.weights.formats.interface import TensorInfo, Tensors
+from spanbert_jax.weights.formats.interface import Arrays, TensorInfo, Tensors
 from spanbert_jax.weights.formats.safetensors_file import SafetensorsFile, write_safetensors
 from spanbert_jax.weights.formats.sharded import ShardedTensors
 from spanbert_jax.weights.formats.tensorflow_checkpoint import TensorFlowCheckpoint
 from spanbert_jax.weights.formats.torch_file import ARCHIVE_START, PICKLE_START, TorchFile
 
-__all__ = ["TensorInfo", "Tensors", "open_tensors", "write_safetensors"]
+__all__ = ["Arrays", "TensorInfo", "Tensors", "open_tensors", "write_safetensors"]
 
 # What a folder may hold, in the order of preference; one file each.
 _IN_A_FOLDER = (

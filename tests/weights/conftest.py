@@ -88,7 +88,7 @@ def released(tmp_path, random_params, vocabulary, train_byte_level) -> Callable[
             name: array
             for name, array in tensors_from(
                 random_params(model), names=exported_names(model), model=model
-            )
+            ).items()
             if not without or without not in name
         }
         write_safetensors(folder / "model.safetensors", tensors, {"format": "pt"})

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -11,8 +12,10 @@ import spanbert_jax.__main__ as program
 from spanbert_jax.corpus.tokenizers import load_tokenizer
 from spanbert_jax.corpus.tokenizers.sentence_piece import train_sentencepiece
 from spanbert_jax.model.layer_stack import stack_layers
+from spanbert_jax.training.checkpoint import load_run
 from spanbert_jax.weights import exporting
 from spanbert_jax.weights.importing import import_weights
+from spanbert_jax.weights.model_card import Card
 from spanbert_jax.weights.tensors import open_tensors
 from spanbert_jax.weights.vocabulary import read_vocabulary
 
@@ -125,6 +128,24 @@ def test_a_model_without_the_extra_heads_has_none_of_their_tensors(tmp_path, mod
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["architectures"] == ["BertForMaskedLM"]
     assert "Span-boundary" not in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_the_parameters_are_gone_when_the_files_are_read_again(
+    tmp_path, model, saved_run, random_params, monkeypatch, stacked
+):
+    def import_and_look(*arguments, **options):
+        deleted.extend(leaf.is_deleted() for leaf in leaves)
+        return import_weights(*arguments, **options)
+
+    params = random_params(model)
+    folder = saved_run(model, params=stack_layers(params) if stacked else params)
+    run, deleted = load_run(folder), []
+    leaves = jax.tree.leaves(run.params)
+    monkeypatch.setattr(exporting, "import_weights", import_and_look)
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    exporting.export_run(tmp_path / "out", run, tokenizer, card=Card("run", None))
+    assert deleted == [True] * len(leaves)
 
 
 def test_what_reads_back_otherwise_is_an_error_and_leaves_nothing(

@@ -9,9 +9,10 @@ import pytest
 
 from spanbert_jax.config import ModelConfig
 from spanbert_jax.errors import UserError
-from spanbert_jax.weights.matching import Arrays, match, params_from, tensors_from
+from spanbert_jax.weights.matching import match, params_from, tensors_from
 from spanbert_jax.weights.names import BERT, FAIRSEQ, FAMILIES, GOOGLE, ROBERTA
 from spanbert_jax.weights.parameters import flatten
+from spanbert_jax.weights.tensors import Arrays
 
 
 def tensors_of(params, names, model) -> dict[str, np.ndarray]:

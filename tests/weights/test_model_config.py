@@ -7,7 +7,7 @@ import pytest
 
 from spanbert_jax.config import ModelConfig
 from spanbert_jax.errors import UserError
-from spanbert_jax.weights.matching import Arrays, tensors_from
+from spanbert_jax.weights.matching import tensors_from
 from spanbert_jax.weights.model_config import (
     export_config,
     exported_names,
@@ -17,6 +17,7 @@ from spanbert_jax.weights.model_config import (
     with_heads,
 )
 from spanbert_jax.weights.names import BERT, FAIRSEQ, FAMILIES, GOOGLE, ROBERTA
+from spanbert_jax.weights.tensors import Arrays
 
 BERT_BASE = {
     "hidden_act": "gelu", "hidden_size": 768, "intermediate_size": 3072,
@@ -69,7 +70,7 @@ def test_the_names_tell_the_family(model, random_params, names):
 def test_names_without_a_prefix_are_of_the_family_that_the_config_states(model, random_params):
     tensors = {
         name.removeprefix("roberta."): array
-        for name, array in tensors_from(random_params(model), names=ROBERTA, model=model)
+        for name, array in tensors_from(random_params(model), names=ROBERTA, model=model).items()
     }
     assert family_of(Arrays(tensors), {"model_type": "roberta"}, where="here") is ROBERTA
 

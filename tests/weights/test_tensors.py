@@ -2,14 +2,18 @@
 
 import json
 import struct
+import sys
+import weakref
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from spanbert_jax.errors import UserError
-from spanbert_jax.weights.tensors import TensorInfo, open_tensors, write_safetensors
+from spanbert_jax.weights.tensors import TensorInfo, Tensors, open_tensors, write_safetensors
 
 ARRAYS = {
     "encoder.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -79,6 +83,73 @@ def test_transposed_and_sliced_arrays_are_written_as_they_look(tmp_path):
     with open_tensors(tmp_path / "views.safetensors") as tensors:
         for name, view in views.items():
             np.testing.assert_array_equal(tensors[name], view)
+
+
+class OneAtATime(Tensors):
+    """Zeros; asked for one array while another is held, it says so."""
+
+    def __init__(self, count: int) -> None:
+        info = TensorInfo((4, 2), np.dtype(np.float32))
+        super().__init__("zeros", {f"zeros.{number}": info for number in range(count)})
+        self._held: weakref.ref | None = None
+
+    def _read(self, name: str) -> np.ndarray:
+        assert self._held is None or self._held() is None, f"{name}: another one is held"
+        array = np.zeros((4, 2), np.float32)
+        self._held = weakref.ref(array)
+        return array
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Broken(OneAtATime):
+    def _read(self, name: str) -> np.ndarray:
+        if name == "zeros.1":
+            raise FloatingPointError(name)
+        return super()._read(name)
+
+
+def test_the_library_reads_every_dtype_and_shape_that_is_written(tmp_path):
+    dtypes = ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?"]
+    arrays = {f"of.{dtype}": np.arange(6).reshape(2, 3).astype(dtype) for dtype in dtypes}
+    arrays |= {f"scalar.{dtype}": np.array(1, dtype) for dtype in dtypes}
+    arrays |= {"empty": np.zeros((0, 3), "f4"), "café": np.ones(5, ml_dtypes.bfloat16)} | ARRAYS
+    path, metadata = tmp_path / "model.safetensors", {"format": "pt", "by": "ü"}
+    write_safetensors(path, arrays, metadata)
+    read = load_file(path)
+    assert read.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert (read[name].dtype, read[name].shape) == (array.dtype, array.shape)
+        np.testing.assert_array_equal(read[name], array)
+    with safe_open(path, framework="numpy") as file:
+        assert file.metadata() == metadata
+
+
+@pytest.mark.parametrize("metadata", [{}, {"format": "pt"}])
+def test_a_model_is_written_byte_for_byte_as_the_library_writes_it(tmp_path, metadata):
+    arrays = {f"layer.{number}": np.full((number, 3), number, "f4") for number in (10, 9, 0, 1)}
+    write_safetensors(tmp_path / "ours", arrays, metadata)
+    save_file(arrays, tmp_path / "theirs", metadata or None)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+def test_arrays_are_made_and_written_one_at_a_time(tmp_path):
+    write_safetensors(tmp_path / "model.safetensors", OneAtATime(5), {})
+    assert load_file(tmp_path / "model.safetensors").keys() == set(OneAtATime(5))
+
+
+def test_an_array_that_cannot_be_made_leaves_no_file(tmp_path):
+    with pytest.raises(FloatingPointError):
+        write_safetensors(tmp_path / "model.safetensors", Broken(3), {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of a process's memory")
+def test_a_file_that_is_read_is_not_mapped_into_memory(file):
+    with open_tensors(file) as tensors:
+        np.testing.assert_array_equal(tensors["encoder.weight"], ARRAYS["encoder.weight"])
+        assert str(file) not in Path("/proc/self/maps").read_text()
 
 
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):

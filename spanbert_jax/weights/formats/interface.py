@@ -65,3 +65,18 @@ class Tensors(Mapping[str, np.ndarray]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Arrays(Tensors):
+    """Arrays at hand, as a checkpoint: Arrays({"bert.pooler.dense.bias": bias})."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], *, where: str = "the tensors") -> None:
+        infos = {name: TensorInfo(array.shape, array.dtype) for name, array in arrays.items()}
+        super().__init__(where, infos)
+        self._arrays = arrays
+
+    def _read(self, name: str) -> np.ndarray:
+        return self._arrays[name]
+
+    def close(self) -> None:
+        """Nothing is open."""
