@@ -8,7 +8,7 @@ The vocabulary has the size of the tokenizer that prepared the shards; the publi
 import dataclasses
 from typing import Literal
 
-from spanbert_jax.config import MaskingConfig, ModelConfig, ObjectiveConfig, PretrainConfig
+from spanbert_jax.config import ObjectiveConfig, PretrainConfig
 
 
 def spanbert_base() -> PretrainConfig:
@@ -82,10 +82,11 @@ def bert_base_1seq() -> PretrainConfig:
     Command: spanbert pretrain configs/pretrain.py:bert_base_1seq --data.shards /data/shards
         --workdir /runs/bert_base_1seq
     """
+    base = spanbert_base()
     return dataclasses.replace(
-        spanbert_base(),
-        model=ModelConfig(span_boundary_head=False),
-        masking=MaskingConfig(scheme="subword"),
+        base,
+        model=dataclasses.replace(base.model, span_boundary_head=False),
+        masking=dataclasses.replace(base.masking, scheme="subword"),
     )
 
 
@@ -124,7 +125,7 @@ def _bert(spanbert: PretrainConfig) -> PretrainConfig:
     return dataclasses.replace(
         spanbert,
         model=model,
-        masking=MaskingConfig(scheme="subword"),
+        masking=dataclasses.replace(spanbert.masking, scheme="subword"),
         data=dataclasses.replace(spanbert.data, blocks="sentence_pair"),
     )
 

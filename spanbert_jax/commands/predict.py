@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from etils import epath
 from rich.console import Console
 
+from spanbert_jax.config import PretrainConfig
 from spanbert_jax.config.predict import FillConfig
 from spanbert_jax.corpus.tokenizers import load_tokenizer
 from spanbert_jax.errors import UserError
@@ -15,6 +16,7 @@ from spanbert_jax.tasks.fill import FilledText, fill_with_model
 from spanbert_jax.tasks.fill_report import print_filled, render_plain
 from spanbert_jax.training.checkpoint import load_run
 from spanbert_jax.training.run_folder import TOKENIZER_FOLDER
+from spanbert_jax.weights.loading import heads_begun_at_import, model_without
 
 
 def run(config: FillConfig) -> None:
@@ -26,12 +28,31 @@ def run(config: FillConfig) -> None:
     pretrained.check_tokenizer(tokenizer.fingerprint)
     filled = fill_with_model(
         texts,
-        config=pretrained.config,
+        config=_with_trained_heads(pretrained.config, heads_begun_at_import(folder), folder),
         params=pretrained.params,
         tokenizer=tokenizer,
         top=config.top,
     )
     show(filled, as_json=config.json)
+
+
+def _with_trained_heads(
+    config: PretrainConfig, fresh: set[str], folder: epath.Path
+) -> PretrainConfig:
+    """The config without a span-boundary head that an import began at random: it has no say.
+
+    Raises:
+        UserError: the masked language head was begun at random too.
+    """
+    if "mlm_head" in fresh:
+        raise UserError(
+            f"{folder}: filling in needs a trained masked language head, found one that `spanbert "
+            "import` began at random, since its source has none; train it first: spanbert pretrain "
+            f"CONFIG --init-from {folder}"
+        )
+    if not fresh:
+        return config
+    return dataclasses.replace(config, model=model_without(config.model, fresh))
 
 
 def _lines_of_standard_input() -> tuple[str, ...]:

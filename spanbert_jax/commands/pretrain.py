@@ -20,13 +20,13 @@ from spanbert_jax.training import run_folder
 from spanbert_jax.training.host_memory import keep_freed_memory
 
 if TYPE_CHECKING:
+    from spanbert_jax.commands.beginning import Beginning
     from spanbert_jax.data.pipeline import TokenShards
     from spanbert_jax.training.checkpoint import DataPosition
     from spanbert_jax.training.console import Console
     from spanbert_jax.training.interrupts import StopRequest
     from spanbert_jax.training.loop import Drive, Progress
     from spanbert_jax.training.pretraining import Pretraining
-    from spanbert_jax.weights.loading import Pretrained
 
 # A program that a signal ends exits with 128 + its number, by the custom of shells.
 EXIT_BY_SIGNAL = 128
@@ -38,6 +38,7 @@ def run(config: PretrainConfig) -> int:
     config = _at_home(config)
     run_folder.check_writable(config.workdir)
     run_folder.check_not_imported(config.workdir)
+    _check_origin_exists(config.init_from)
     config, manifest = resolve(config)
     _check_resumable(config, manifest)
     if config.data.verify_shards:
@@ -119,13 +120,13 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
     # Imported here: the checks before this answer while JAX and TensorFlow are still down.
     import jax
 
+    from spanbert_jax.commands.beginning import Beginning, with_origin_of_run
     from spanbert_jax.data.pipeline import open_token_shards
     from spanbert_jax.training.checkpoint import newest_step
     from spanbert_jax.training.console import open_console
     from spanbert_jax.training.interrupts import StopRequest
     from spanbert_jax.training.mesh import make_mesh
     from spanbert_jax.training.pretraining import build
-    from spanbert_jax.weights.starting import read_start
 
     _check_one_host(jax.process_count())
     check_devices(config, jax.device_count())
@@ -133,11 +134,8 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
     _check_fill(config, tokenizer)
     taken = newest_step(config.workdir)
     _check_length(config, taken)
-    start = None
-    if config.init_from and taken is None:
-        start = read_start(
-            config.init_from, model=config.model, tokenizer_fingerprint=tokenizer.fingerprint
-        )
+    config = with_origin_of_run(config)
+    beginning = Beginning(config, tokenizer_fingerprint=tokenizer.fingerprint)
     shards = {
         split: open_token_shards(
             config.data.shards,
@@ -160,7 +158,7 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
             console.message(_opening(config, pretraining, shards["train"]))
             if changes:
                 console.message(changes)
-            progress = _train(config, pretraining, shards, start, console=console, stop=stop)
+            progress = _train(config, pretraining, shards, beginning, console=console, stop=stop)
             if progress.step < config.training.num_steps:
                 console.message(_farewell(config, progress.step))
                 return EXIT_BY_SIGNAL + (stop.signal_number or 0)
@@ -172,39 +170,22 @@ def _train(
     config: PretrainConfig,
     pretraining: "Pretraining",
     shards: dict[str, "TokenShards"],
-    weights: "Pretrained | None",
+    beginning: "Beginning",
     *,
     console: "Console",
     stop: "StopRequest",
 ) -> "Progress":
-    """Restore, or begin with `weights` or at random, and run the loop.
-
-    Everything is on disk when this returns.
-    """
-    from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
-    from spanbert_jax.training.loop import Progress, run_loop
+    """Run the loop from the run's beginning; everything is on disk when this returns."""
+    from spanbert_jax.training.checkpoint import Checkpoints
+    from spanbert_jax.training.loop import run_loop
     from spanbert_jax.training.meter import Meter
     from spanbert_jax.training.metrics import open_metrics
     from spanbert_jax.training.pretraining import workload
     from spanbert_jax.training.watching import RunWatcher
-    from spanbert_jax.weights.starting import with_start
 
     fingerprint = load_tokenizer(_tokenizer_folder(config)).fingerprint
     with Checkpoints(config.workdir, config, tokenizer_fingerprint=fingerprint) as checkpoints:
-        step = checkpoints.latest_step()
-        if step is None:
-            origin = config.init_from or "random parameters"
-            console.message(f"starting from {origin}; the first step compiles")
-            state = pretraining.init()
-            if weights is not None:
-                params, summary = with_start(state.params, weights)
-                state = state.replace(params=params)
-                console.message(summary)
-            start, position = Progress(0, state), DataPosition(0)
-        else:
-            console.message(f"going on from the checkpoint of step {step:,}")
-            state, position = checkpoints.restore(step, pretraining.abstract_state)
-            start = Progress(step, state)
+        start, position = beginning.state(pretraining, checkpoints, say=console.message)
         if start.step == config.training.num_steps:
             console.message("the run has taken all of its steps")
             return start
@@ -274,6 +255,16 @@ def _drive(
 
 def _tokenizer_folder(config: PretrainConfig) -> epath.Path:
     return epath.Path(config.workdir) / run_folder.TOKENIZER_FOLDER
+
+
+def _check_origin_exists(init_from: str) -> None:
+    """Raise `UserError` for weights that are not there, before text is prepared for hours."""
+    path = os.path.expanduser(init_from.removeprefix("hf:"))
+    if init_from and not any(epath.Path(each).exists() for each in (path, f"{path}.index")):
+        raise UserError(
+            f"--init-from {init_from}: must be a run's folder, a folder with weights or a file of "
+            "them, found nothing there; check the path"
+        )
 
 
 def _check_one_host(num_processes: int) -> None:

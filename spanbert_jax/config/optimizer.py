@@ -30,7 +30,9 @@ class OptimizerConfig:
     end_learning_rate: float = 0.0
     """Of the polynomial schedule: where it ends."""
     beta1: float = 0.9
+    """Decay of the first moment, the mean of gradients (sec. 4.2)."""
     beta2: float = 0.999
+    """Decay of the second moment, the mean of their squares (sec. 4.2)."""
     epsilon: float = 1e-8
     """Added to the root of the second moment (sec. 4.2; 1e-6 in fine-tuning). The released trainer
     divides gradients once more, by some 600 masked tokens: there 1e-8 acts like 6e-6 on the mean

@@ -82,10 +82,10 @@ class LoadedModel:
             token_ids[row, : len(ids)] = ids
         for chosen, length in _batches(lengths, self.config.max_positions, batch_tokens):
             states, of_first = self._encode_rows([rows[i] for i in chosen], length)
-            for i, row_states in zip(chosen, states, strict=False):
+            for i, row_states in zip(chosen, states, strict=True):
                 hidden_states[i, : lengths[i]] = row_states[: lengths[i]]
             if pooled is not None:
-                pooled[chosen] = of_first[: len(chosen)]
+                pooled[chosen] = of_first
         return Encoded(token_ids, np.arange(longest) < lengths[:, None], hidden_states, pooled)
 
     def _rows(
@@ -108,10 +108,9 @@ class LoadedModel:
         return [[cls_id, *row[: limit - 2], sep_id] for row in rows]
 
     def _encode_rows(self, rows: list[list[int]], length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Hidden states and pooled states of a batch, on the host; rows beyond it are padding."""
-        num_rows = 1 << (len(rows) - 1).bit_length()
-        token_ids = np.full((num_rows, length), self.tokenizer.pad_id, np.int32)
-        document_ids = np.zeros((num_rows, length), np.int32)
+        """Hidden states and pooled states of a batch, on the host."""
+        token_ids = np.full((len(rows), length), self.tokenizer.pad_id, np.int32)
+        document_ids = np.zeros_like(token_ids)
         for i, row in enumerate(rows):
             token_ids[i, : len(row)], document_ids[i, : len(row)] = row, 1
         hidden, pooled = jax.device_get(self._forward(self.params, token_ids, document_ids))
@@ -152,10 +151,16 @@ def padded_length(length: int, max_positions: int) -> int:
 def _batches(
     lengths: Int32[np.ndarray, " texts"], max_positions: int, batch_tokens: int
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Texts of each batch and the length of its rows: longest first, so memory is known early."""
+    """Texts of each batch and the length of its rows: longest first, so memory is known early.
+
+    A batch has a power of two of rows, so that few shapes are compiled and no row is for nothing:
+    13 texts of one length are batches of 8, 4 and 1.
+    """
     padded = np.array([padded_length(int(length), max_positions) for length in lengths], np.int32)
     for length in sorted(set(padded.tolist()), reverse=True):
         chosen = np.flatnonzero(padded == length)
-        rows = max(1, batch_tokens // length)
-        for start in range(0, len(chosen), rows):
-            yield chosen[start : start + rows], length
+        while len(chosen):
+            rows = min(len(chosen), max(1, batch_tokens // length))
+            rows = 1 << (rows.bit_length() - 1)
+            yield chosen[:rows], length
+            chosen = chosen[rows:]

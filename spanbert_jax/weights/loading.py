@@ -2,7 +2,9 @@
 weights. Out: config, parameters and tokenizer.
 """
 
+import dataclasses
 import json
+from collections.abc import Set
 from typing import Literal, NamedTuple
 
 import jax
@@ -41,7 +43,7 @@ def load(
     Args:
         path: a run's folder (its --workdir), a folder that `spanbert import` or `spanbert export`
             wrote, a Hugging Face folder, or a file of weights with its config and vocabulary
-            beside it; local or gs://.
+            beside it; local or gs://. Heads that it lacks, the model lacks too.
         step: of a run's checkpoint; by default its newest.
         dtype: of matrix products; auto is bfloat16 on TPU and GPU.
 
@@ -49,7 +51,21 @@ def load(
         UserError: there is no model at `path`, or it does not fit its config or its vocabulary.
     """
     loaded = read_pretrained(path, step=step)
-    return LoadedModel(loaded.model, jax.device_put(loaded.params), loaded.tokenizer, dtype)
+    fresh = {path.split("/")[0] for path in loaded.fresh}
+    params = {part: tree for part, tree in loaded.params.items() if part not in fresh}
+    model = model_without(loaded.model, fresh)
+    return LoadedModel(model, jax.device_put(params), loaded.tokenizer, dtype)
+
+
+def model_without(model: ModelConfig, heads: Set[str]) -> ModelConfig:
+    """The model less `heads`, such as those nobody has trained: what is random says nothing."""
+    return dataclasses.replace(
+        model,
+        pooler=model.pooler and "pooler" not in heads,
+        next_sentence_head=model.next_sentence_head
+        and not heads & {"pooler", "next_sentence_head"},
+        span_boundary_head=model.span_boundary_head and "span_boundary_head" not in heads,
+    )
 
 
 def read_pretrained(path: epath.PathLike, *, step: int | None = None) -> Pretrained:
@@ -59,7 +75,7 @@ def read_pretrained(path: epath.PathLike, *, step: int | None = None) -> Pretrai
         run = load_run(folder, step=step)
         tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
         run.check_tokenizer(tokenizer.fingerprint)
-        params, heads = unstack_layers(run.params), _heads_begun_at_import(folder)
+        params, heads = unstack_layers(run.params), heads_begun_at_import(folder)
         fresh = frozenset(path for path, _ in flatten(params) if path.split("/")[0] in heads)
         return Pretrained(run.config.model, params, tokenizer, fresh)
     imported = import_weights(folder)
@@ -68,7 +84,7 @@ def read_pretrained(path: epath.PathLike, *, step: int | None = None) -> Pretrai
     return Pretrained(imported.model, imported.params, imported.tokenizer, fresh)
 
 
-def _heads_begun_at_import(folder: epath.Path) -> set[str]:
+def heads_begun_at_import(folder: epath.Path) -> set[str]:
     """Heads of an imported model that its source lacked; none in the folder of a real run."""
     record = folder / IMPORTED_FILE
     return set(json.loads(record.read_text())["initialised"]) if record.exists() else set()

@@ -24,7 +24,7 @@ def model_card(run: LoadedRun, card: Card, config: dict[str, Any], tokenizer: Ag
     sections = [_header(card), _what(run, config), _origin(run, card), _loading(config)]
     if run.config.model.span_boundary_head:
         sections.append(_span_boundary(run))
-    sections += [_tokenizer(tokenizer), _licence(card)]
+    sections += [_tokenizer(tokenizer), _licence(run, card)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -62,9 +62,10 @@ def _origin(run: LoadedRun, card: Card) -> str:
         "warmup_steps": config.optimizer.warmup_steps,
         "seed": config.training.seed,
     }
+    begun = f" It began with the weights of {config.init_from}." if config.init_from else ""
     return (
         f"Pretrained with spanbert_jax {__version__}, run `{card.name}`, step {run.step:,} of "
-        f"{config.training.num_steps:,}:\n\n```json\n{json.dumps(chosen, indent=2)}\n```"
+        f"{config.training.num_steps:,}.{begun}\n\n```json\n{json.dumps(chosen, indent=2)}\n```"
     )
 
 
@@ -107,10 +108,11 @@ def _tokenizer(agreement: Agreement) -> str:
     )
 
 
-def _licence(card: Card) -> str:
+def _licence(run: LoadedRun, card: Card) -> str:
     if card.imported is not None:
         return "## Licence\n\nThat of the weights that were imported."
+    begun = " and to the licence of the weights it began with" if run.config.init_from else ""
     return (
-        "## Licence\n\nTo be chosen by whoever trained the model, with regard to its text. "
-        "spanbert_jax itself is under Apache-2.0."
+        "## Licence\n\nTo be chosen by whoever trained the model, with regard to its text"
+        f"{begun}. spanbert_jax itself is under Apache-2.0."
     )

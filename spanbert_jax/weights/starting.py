@@ -20,6 +20,8 @@ _MUST_AGREE = (
     "vocab_size", "hidden_size", "num_layers", "num_heads", "mlp_size", "max_positions",
     "position_offset", "num_segments", "layer_norm_epsilon",
 )  # fmt: skip
+# Of two span-boundary heads.
+_BOUNDARY = ("boundary_offset_size", "max_boundary_offsets")
 
 
 def read_start(path: str, *, model: ModelConfig, tokenizer_fingerprint: str) -> Pretrained:
@@ -31,9 +33,11 @@ def read_start(path: str, *, model: ModelConfig, tokenizer_fingerprint: str) -> 
         UserError: there is no model, or it is of other sizes or of another tokenizer.
     """
     start = read_pretrained(epath.Path(path.removeprefix("hf:")))
+    has_boundary = model.span_boundary_head and start.model.span_boundary_head
+    fresh = any(path.startswith("span_boundary_head/") for path in start.fresh)
     differing = {
         name: (getattr(start.model, name), getattr(model, name))
-        for name in _MUST_AGREE
+        for name in _MUST_AGREE + (_BOUNDARY if has_boundary and not fresh else ())
         if getattr(start.model, name) != getattr(model, name)
     }
     if "vocab_size" in differing or start.tokenizer.fingerprint != tokenizer_fingerprint:
@@ -63,21 +67,13 @@ def with_start(params: Params, start: Pretrained) -> tuple[Params, str]:
 
     Returns them and a line that says what became of the rest:
     "weights: 199 of 201 matched; initialised: span_boundary_head (10); unused: pooler (2)"
-
-    Raises:
-        UserError: a head is of another shape.
     """
     given = dict(flatten(start.params))
     theirs = {path: given[path] for path in given if path not in start.fresh}
     stacked = is_stacked(params)
     ours = dict(flatten(unstack_layers(jax.eval_shape(lambda: params)) if stacked else params))
     matched = [path for path in ours if path in theirs]
-    for path in matched:
-        if ours[path].shape != theirs[path].shape:
-            raise UserError(
-                f"--init-from: {path} must be of shape {ours[path].shape} by the config of this "
-                f"run, found {theirs[path].shape}; give the run the head's sizes of the weights"
-            )
+    assert all(ours[path].shape == theirs[path].shape for path in matched), "read_start has checked"
     summary = _summary(matched, ours, theirs)
     if stacked:
         host = dict(flatten(unstack_layers(params))) | {path: theirs[path] for path in matched}

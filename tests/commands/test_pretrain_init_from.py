@@ -65,3 +65,20 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_is_written(
     assert error.startswith("spanbert: error: ") and "Traceback" not in refused.stderr
     assert all(part in error for part in parts), error
     assert not (tiny / "refused").exists()
+
+
+def test_a_run_that_goes_on_keeps_its_origin_and_takes_no_other(tiny: Path, spanbert: Run) -> None:
+    first = ("pretrain", "tiny.py:tiny", "--workdir", "kept", "--optimizer.warmup-steps", "1")
+    done = spanbert(*first, "--init-from", "run", "--training.num-steps", "2", cwd=tiny)
+    assert done.returncode == 0, done.stderr
+    refused = spanbert(*first, "--init-from", "shards", "--training.num-steps", "4", cwd=tiny)
+    assert refused.returncode == 2
+    assert "began with run; leave --init-from out" in refused.stderr
+    done = spanbert(*first, "--training.num-steps", "4", cwd=tiny)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tiny / "kept" / "config.json").read_text())["init_from"] == "run"
+    card = spanbert("export", "kept", "--out", "kept_exported", cwd=tiny)
+    assert card.returncode == 0, card.stderr
+    text = (tiny / "kept_exported" / "README.md").read_text()
+    assert "began with the weights of run." in text
+    assert "licence of the weights it began with" in text

@@ -17,6 +17,7 @@ import pytest
 
 from spanbert_jax.config import ComputeConfig, ModelConfig, ObjectiveConfig
 from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.model.heads import Pooler
 from spanbert_jax.model.pretraining import PretrainLogits, SpanBert
 from spanbert_jax.training.objective import (
     PretrainObjective,
@@ -42,6 +43,7 @@ class Golden(NamedTuple):
     gradients: Arrays
     logits: PretrainLogits
     hidden_states: tuple[jax.Array, ...]
+    pooled: jax.Array | None
     sums: Sums
     scales: dict[str, jax.Array]
     our_gradients: Arrays
@@ -68,9 +70,14 @@ def golden(request: pytest.FixtureRequest, reference: Path) -> Golden:
     apply = jax.jit(partial(model.apply, mutable=["intermediates"]))
     logits, state = apply({"params": params}, **model_inputs(device_batch))
     gradients, sums = jax.jit(jax.grad(loss, has_aux=True))(params)
+    hidden_states = state["intermediates"]["encoder"]["hidden_states"]
+    pooled = None
+    if sizes["nsp"]:
+        pooler = Pooler(model.config, jnp.dtype("float32"))
+        pooled = pooler.apply({"params": jax.device_put(params["pooler"])}, hidden_states[-1])
     return Golden(
-        batch, places, arrays["outputs"], arrays["grads"], logits,
-        state["intermediates"]["encoder"]["hidden_states"], sums, scales,
+        batch, places, arrays["outputs"], arrays["grads"], logits, hidden_states, pooled, sums,
+        scales,
         dict(tensors_from(gradients, names=FAIRSEQ, model=model.config)),
     )  # fmt: skip
 
@@ -151,6 +158,12 @@ def test_next_sentence_logits_are_the_originals(golden: Golden) -> None:
         assert_close("nsp_logits", golden.logits.next_sentence, golden.outputs["nsp_logits"])
     else:
         assert golden.logits.next_sentence is None
+
+
+def test_the_pooled_state_is_the_originals(golden: Golden) -> None:
+    assert ("pooled" in golden.outputs) == (golden.pooled is not None)
+    if golden.pooled is not None:
+        assert_close("pooled", golden.pooled, golden.outputs["pooled"])
 
 
 def test_every_loss_and_the_total_are_the_originals(golden: Golden) -> None:

@@ -170,6 +170,23 @@ def test_the_imported_model_fills_in_masks(tmp_path, bert, released, capsys):
     assert "span boundary" in capsys.readouterr().out
 
 
+def test_a_head_that_began_at_random_has_no_say_when_masks_are_filled_in(
+    tmp_path, bert, released, capsys
+):
+    out = tmp_path / "out"
+    run_import(released(bert, without="pair_target"), out)
+    assert program.main(["predict", "fill", "--checkpoint", str(out), "The [MASK] sat"]) == 0
+    assert "trained without the span-boundary objective" in capsys.readouterr().out
+
+
+def test_masks_are_not_filled_in_by_a_random_head(tmp_path, bert, released, capsys):
+    out = tmp_path / "out"
+    run_import(released(bert, without="cls."), out)
+    capsys.readouterr()
+    assert program.main(["predict", "fill", "--checkpoint", str(out), "The [MASK] sat"]) == 2
+    assert "needs a trained masked language head" in capsys.readouterr().err
+
+
 def test_pretraining_does_not_go_on_in_an_imported_folder(tmp_path, bert, released, capsys):
     out = tmp_path / "out"
     run_import(released(bert), out)

@@ -13,7 +13,7 @@ from spanbert_jax.data.batch import empty_batch
 from spanbert_jax.errors import UserError
 from spanbert_jax.model.pretraining import SpanBert
 from spanbert_jax.training.objective import model_inputs
-from spanbert_jax.weights.loaded_model import LoadedModel, padded_length
+from spanbert_jax.weights.loaded_model import LoadedModel, _batches, padded_length
 from spanbert_jax.weights.parameters import initial_parameters, nest, parameter_shapes
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{i}" for i in range(20)), "##s"]
@@ -75,10 +75,20 @@ def test_many_texts_of_many_lengths_compile_a_few_shapes(model: LoadedModel) -> 
     fresh = dataclasses.replace(model)
     texts = [" ".join(["word1"] * n) for n in range(1, 78)]
     fresh.encode(texts, batch_tokens=512)
-    # Lengths 32, 64 and 80; of each, full batches and the rest, in powers of two.
-    assert fresh._forward._cache_size() <= 6
+    # 30 texts of length 32, 32 of 64, 15 of 80: batches of 16, 8, 4, 2 rows; 8; and 4, 2, 1.
+    assert fresh._forward._cache_size() <= 8
     fresh.encode(texts[::-1], batch_tokens=512)
-    assert fresh._forward._cache_size() <= 6
+    assert fresh._forward._cache_size() <= 8
+
+
+def test_no_row_is_computed_for_nothing_and_no_batch_is_larger_than_asked() -> None:
+    lengths = np.array([20] * 13 + [100] * 6 + [500] * 3, np.int32)
+    batches = list(_batches(lengths, 512, 1_024))
+    assert [(len(chosen), length) for chosen, length in batches] == [
+        (2, 512), (1, 512), (4, 128), (2, 128), (8, 32), (4, 32), (1, 32),
+    ]  # fmt: skip
+    assert all(len(chosen) * length <= 1_024 for chosen, length in batches)
+    assert sorted(np.concatenate([chosen for chosen, _ in batches])) == list(range(22))
 
 
 def test_no_text_at_all_gives_no_rows(model: LoadedModel) -> None:

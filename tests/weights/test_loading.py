@@ -57,6 +57,15 @@ def test_heads_that_an_import_began_at_random_are_known_as_such(tmp_path, bert, 
         assert {path.split("/")[0] for path in fresh} == {"span_boundary_head"}
 
 
+def test_a_pooler_that_nobody_trained_pools_nothing(tmp_path, bert, released):
+    source, imported = released(bert, without="pooler"), tmp_path / "imported"
+    command("import", source, "--out", imported)
+    for folder in (source, imported):
+        model = spanbert_jax.load(folder)
+        assert not model.config.pooler and not model.config.next_sentence_head
+        assert "pooler" not in model.params and model.encode("The cat").pooled is None
+
+
 def test_a_checkpoint_can_be_chosen(saved_run: Callable[..., Path], model, random_params, same):
     folder = saved_run(model, step=7)
     assert same(spanbert_jax.load(folder, step=7).params, random_params(model))

@@ -81,12 +81,6 @@ def test_a_head_that_was_only_initialised_at_import_is_no_weight() -> None:
     )
 
 
-def test_a_head_of_another_shape_is_an_error_that_names_it() -> None:
-    narrow = dataclasses.replace(MODEL, boundary_offset_size=4)
-    with pytest.raises(UserError, match=r"offset_embedding must be of shape \(15, 8\).*\(15, 4\)"):
-        with_start(random_start(MODEL), pretrained(narrow))
-
-
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
@@ -117,3 +111,11 @@ def test_another_size_is_an_error_that_gives_the_flags(run_dir: Path) -> None:
         "found --model.num-layers 3, --model.layer-norm-epsilon 1e-05; add --model.num-layers 2 "
         "--model.layer-norm-epsilon 1e-12"
     )
+
+
+def test_a_span_boundary_head_of_another_size_is_refused_with_the_flag(run_dir: Path) -> None:
+    wide = dataclasses.replace(MODEL, boundary_offset_size=9)
+    with pytest.raises(UserError, match=r"add --model.boundary-offset-size 8$"):
+        read_start(str(run_dir), model=wide, tokenizer_fingerprint=TOKENIZER.fingerprint)
+    without = dataclasses.replace(wide, span_boundary_head=False)
+    read_start(str(run_dir), model=without, tokenizer_fingerprint=TOKENIZER.fingerprint)

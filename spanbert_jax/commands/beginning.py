@@ -1,0 +1,67 @@
+"""Where a run of `spanbert pretrain` begins: at its newest checkpoint, at somebody's weights, or at
+random. In: the config and the run's folder. Out: progress and the position in the data.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+from spanbert_jax.config import PretrainConfig
+from spanbert_jax.errors import UserError
+from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, newest_step
+from spanbert_jax.training.loop import Progress
+from spanbert_jax.training.pretraining import Pretraining
+from spanbert_jax.training.run_folder import read_config
+from spanbert_jax.weights.loading import Pretrained
+from spanbert_jax.weights.starting import read_start, with_start
+
+
+def with_origin_of_run(config: PretrainConfig) -> PretrainConfig:
+    """The config with the `init_from` that its run began with, where it has taken a step.
+
+    Raises:
+        UserError: the config names other weights.
+    """
+    begun = read_config(config.workdir) if newest_step(config.workdir) is not None else None
+    if begun is None:
+        return config
+    if config.init_from not in ("", begun.init_from):
+        raise UserError(
+            f"--init-from {config.init_from}: {config.workdir} goes on from its own checkpoint, "
+            f"and began with {begun.init_from or 'random parameters'}; leave --init-from out, or "
+            "start a new run in another --workdir"
+        )
+    return dataclasses.replace(config, init_from=begun.init_from)
+
+
+class Beginning:
+    """The weights a new run begins with, kept only until its state holds them."""
+
+    def __init__(self, config: PretrainConfig, *, tokenizer_fingerprint: str) -> None:
+        """Read the weights that the config names; none for a run that has taken a step.
+
+        Raises:
+            UserError: they do not fit the model or the shards.
+        """
+        self._origin = config.init_from
+        self._weights: Pretrained | None = None
+        if config.init_from and newest_step(config.workdir) is None:
+            self._weights = read_start(
+                config.init_from, model=config.model, tokenizer_fingerprint=tokenizer_fingerprint
+            )
+
+    def state(
+        self, pretraining: Pretraining, checkpoints: Checkpoints, *, say: Callable[[str], None]
+    ) -> tuple[Progress, DataPosition]:
+        """Restore, or initialise and put the weights in their place."""
+        step = checkpoints.latest_step()
+        if step is not None:
+            say(f"going on from the checkpoint of step {step:,}")
+            state, position = checkpoints.restore(step, pretraining.abstract_state)
+            return Progress(step, state), position
+        say(f"starting from {self._origin or 'random parameters'}; the first step compiles")
+        state, weights, self._weights = pretraining.init(), self._weights, None
+        if weights is not None:
+            params, summary = with_start(state.params, weights)
+            state = state.replace(params=params)
+            say(summary)
+        return Progress(0, state), DataPosition(0)
