@@ -8,6 +8,9 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import itertools
+import re
+import typing
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -211,7 +214,8 @@ def parse_flags(default: ConfigT, arguments: Sequence[str], *, prog: str, about:
     try:
         with contextlib.redirect_stderr(printed):
             config, unknown = tyro.cli(
-                type(default), default=default, args=arguments, prog=prog, description=about,
+                type(default), default=default, args=_spell_out_switches(arguments, default),
+                prog=prog, description=about,
                 return_unknown_args=True,
             )  # fmt: skip
     except SystemExit as stop:
@@ -221,6 +225,36 @@ def parse_flags(default: ConfigT, arguments: Sequence[str], *, prog: str, about:
     if unknown:
         raise UserError(_unknown_message(unknown[0], default, prog))
     return config
+
+
+def _spell_out_switches(arguments: Sequence[str], default: Any) -> list[str]:
+    """Give fields that are true, false or, by default, None the two flags that plain ones have.
+
+    ["--lowercase", "--out", "a"] -> ["--lowercase", "True", "--out", "a"]
+    ["--no-lowercase"] -> ["--lowercase", "False"]; ["--lowercase", "None"] as it is
+    """
+    switches = _switches(default)
+    negated = {re.sub(r"([^.]+)$", r"no-\1", flag[2:]): flag for flag in switches}
+    spelled: list[str] = []
+    for word, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
+        if word.startswith("--") and word[2:] in negated:
+            spelled += [negated[word[2:]], "False"]
+        elif word in switches and following not in ("True", "False", "None"):
+            spelled += [word, "True"]
+        else:
+            spelled.append(word)
+    return spelled
+
+
+def _switches(config: Any, prefix: str = "") -> list[str]:
+    """The flags of such fields."""
+    flags = []
+    for name, kind in typing.get_type_hints(type(config)).items():
+        if dataclasses.is_dataclass(kind):
+            flags += _switches(getattr(config, name), f"{prefix}{name}.")
+        elif kind == bool | None:
+            flags.append(flag_of(prefix + name))
+    return flags
 
 
 def _reason(stop: SystemExit, printed: str, prog: str) -> UserError:

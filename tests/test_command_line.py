@@ -1,6 +1,7 @@
 """What is typed after `spanbert`, and what comes back for help and for mistakes."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import spanbert_jax.__main__ as program
 from spanbert_jax import __version__
 from spanbert_jax.command_line import nearest_flag, parse_flags
 from spanbert_jax.config import PrepareConfig, PretrainConfig
+from spanbert_jax.config.weights import ImportConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PRETRAIN = f"{ROOT}/configs/pretrain.py"
@@ -169,6 +171,26 @@ def test_mistakes_are_one_paragraph_with_rule_value_and_remedy(capsys, arguments
     message = error_of(capsys, *arguments)
     for part in parts:
         assert part in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lowercase"),
+    [
+        ([], None),
+        (["--lowercase"], True),
+        (["--lowercase", "--tokenizer=a"], True),
+        (["--no-lowercase"], False),
+        (["--lowercase", "False"], False),
+        (["--lowercase=True"], True),
+        (["--lowercase", "None"], None),
+    ],
+)
+def test_a_flag_that_is_left_open_is_switched_on_and_off_as_any_other(arguments, lowercase):
+    for config in (PrepareConfig(), ImportConfig()):
+        assert parse_flags(config, arguments, prog="spanbert", about="").lowercase is lowercase
+    nested = [word.replace("--no-", "--prepare.no-") for word in arguments]
+    nested = [re.sub("^--(lowercase|tokenizer)", r"--prepare.\1", word) for word in nested]
+    assert parse(*nested).prepare.lowercase is lowercase
 
 
 def test_nearest_flag_knows_flags_typed_without_their_section():

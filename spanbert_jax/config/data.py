@@ -121,8 +121,11 @@ class PrepareConfig:
     """Entries of a tokenizer that is trained here."""
     sentencepiece_type: Literal["unigram", "bpe"] = "unigram"
     """Kind of SentencePiece model that is trained here."""
-    lowercase: bool = False
-    """Lowercase and strip accents in a WordPiece tokenizer (SpanBERT is cased)."""
+    lowercase: bool | None = None
+    """Lowercase and strip accents (`--lowercase`, `--no-lowercase`), for a vocab.txt or a WordPiece
+    tokenizer that is trained here. None trains a cased one, as SpanBERT's, and takes for a
+    vocab.txt what tokenizer_config.json beside it says, else lowercases where it has no capital
+    letter."""
     tokenizer_sample_mb: float = 64.0
     """Megabytes of text, spread over the source, that a tokenizer is trained on."""
     split: Literal["sentences", "lines"] = "sentences"

@@ -81,16 +81,14 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
 
 def _loaded_tokenizer(config: PrepareConfig) -> Tokenizer | None:
     """The tokenizer that a path names; None where one is to be trained."""
-    trained = config.tokenizer in TRAINED_KINDS
-    file = None if trained else find_tokenizer_file(config.tokenizer)
-    if config.lowercase and not (
-        config.tokenizer == "wordpiece" or (file and file.suffix == ".txt")
-    ):
+    if config.tokenizer not in TRAINED_KINDS:
+        return load_tokenizer(config.tokenizer, lowercase=config.lowercase)
+    if config.lowercase and config.tokenizer != "wordpiece":
         raise UserError(
             f"--lowercase: needs --tokenizer wordpiece or a vocab.txt, found {config.tokenizer}; "
             "leave --lowercase out"
         )
-    return None if file is None else load_tokenizer(file, lowercase=config.lowercase)
+    return None
 
 
 def _check_named(config: PrepareConfig) -> None:

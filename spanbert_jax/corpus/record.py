@@ -17,7 +17,7 @@ RECORD_FILE = "prepare.json"
 # Fields that do not change the shards, or stand in the record under names of their own.
 _OTHER_FIELDS = ("source", "out", "num_workers")
 _TRAINING_FIELDS = ("vocab_size", "sentencepiece_type", "lowercase", "tokenizer_sample_mb")
-_DEFAULTS = dataclasses.asdict(PrepareConfig())
+_DEFAULTS = dataclasses.asdict(PrepareConfig(lowercase=False))
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def make_record(
     config: PrepareConfig, inputs: Mapping[str, int], loaded: Tokenizer | None
 ) -> Record:
     """Everything that the shards depend on. A loaded tokenizer counts by content, not by path."""
-    options = dataclasses.asdict(config)
+    options = dataclasses.asdict(config) | {"lowercase": bool(config.lowercase)}
     dropped: tuple[str, ...] = _OTHER_FIELDS
     if loaded is not None:
         dropped += _TRAINING_FIELDS

@@ -14,9 +14,8 @@ from etils import epath
 
 from spanbert_jax.corpus.files import write_file
 from spanbert_jax.corpus.tokenizers import Tokenizer
-from spanbert_jax.corpus.tokenizers.loading import VOCABULARY_FILE
+from spanbert_jax.corpus.tokenizers.loading import TOKENIZER_CONFIG_FILE, VOCABULARY_FILE
 from spanbert_jax.weights.sentence_piece_export import rust_of_sentence_piece
-from spanbert_jax.weights.vocabulary import TOKENIZER_CONFIG_FILE
 
 TOKENIZER_FILE = "tokenizer.json"
 _SAMPLE_TEXTS = (

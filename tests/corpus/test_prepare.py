@@ -350,6 +350,51 @@ def test_a_tokenizer_is_loaded_from_a_path_and_copied_beside_the_shards(config, 
     assert run(config, tokenizer=str(tmp_path / "moved.txt"), lowercase=True) == manifest
 
 
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def unknown_in(folder, manifest: Manifest) -> int:
+    return int(read_unigram_counts(folder, manifest)[SPECIAL_PIECES.index("[UNK]")])
+
+
+def test_an_uncased_vocabulary_lowercases_and_its_copy_beside_the_shards_does(config, tmp_path):
+    file = tmp_path / "vocab.txt"
+    file.write_text("\n".join([*SPECIAL_PIECES, *LETTERS, ".", *(f"##{c}" for c in LETTERS)]))
+    folder = tmp_path / "shards"
+    manifest = run(config, tokenizer=str(file))
+    assert unknown_in(folder, manifest) == 0
+    copied = load_tokenizer(folder)
+    assert copied.encode("THE") == copied.encode("the")
+    assert manifest.tokenizer.fingerprint == copied.fingerprint
+    for lowercase in (None, True):
+        assert run(config, tokenizer=str(file), lowercase=lowercase) == manifest
+    with pytest.raises(UserError, match="was made with --tokenizer wordpiece"):
+        run(config, tokenizer=str(file), lowercase=False)
+    cased = run(config, tokenizer=str(file), lowercase=False, out=str(tmp_path / "cased"))
+    assert unknown_in(tmp_path / "cased", cased) > 0
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_casing_of_a_trained_tokenizer_is_recorded_as_it_takes_effect(config, lowercase):
+    config = dataclasses.replace(config, tokenizer="wordpiece")
+    manifest = run(config, lowercase=lowercase)
+    assert manifest.options["lowercase"] is lowercase
+    assert run(config, lowercase=lowercase) == manifest
+    if lowercase:
+        with pytest.raises(UserError, match="was made with --lowercase True, not False"):
+            run(config)
+    else:
+        assert run(config) == manifest
+
+
+def test_a_trained_tokenizer_in_a_folder_of_a_loaded_one_is_named(config, tmp_path):
+    file = tmp_path / "vocab.txt"
+    file.write_text("\n".join([*SPECIAL_PIECES, *LETTERS, ".", *(f"##{c}" for c in LETTERS)]))
+    run(config, tokenizer=str(file))
+    with pytest.raises(UserError, match="was made with --tokenizer wordpiece .*, not wordpiece"):
+        run(config, tokenizer="wordpiece")
+
+
 def test_lines_are_kept_whole_where_asked(config):
     manifest = run(config, split="lines")
     totals = manifest.totals

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sentencepiece
+import tokenizers
 
 from spanbert_jax.config import PrepareConfig
 from spanbert_jax.corpus.tokenizers import SPECIAL_PIECES, load_tokenizer, train_tokenizer
@@ -175,6 +176,112 @@ def test_fingerprint_depends_on_vocabulary_and_casing(bert_vocabulary, tmp_path)
     (tmp_path / "vocab.txt").write_text(content)
     assert load_tokenizer(tmp_path).fingerprint != cased.fingerprint
     assert trained("sentencepiece").fingerprint != trained("sentencepiece", "bpe").fingerprint
+
+
+LETTERS = [*SPECIAL_PIECES, *"abcdefgh", *(f"##{letter}" for letter in "abcdefgh")]
+
+
+def write_vocabulary(folder: Path, pieces: list[str] = LETTERS) -> Path:
+    file = folder / "vocab.txt"
+    file.write_text("\n".join(pieces) + "\n", encoding="utf-8")
+    return file
+
+
+def write_released(folder: Path, *, lowercase: bool) -> tuple[Path, dict]:
+    """tokenizer.json as Hugging Face publishes it beside a vocab.txt of LETTERS, and its tree."""
+    vocabulary = {piece: token_id for token_id, piece in enumerate(LETTERS)}
+    rust = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocabulary, unk_token="[UNK]"))
+    rust.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lowercase)
+    rust.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    rust.decoder = tokenizers.decoders.WordPiece(cleanup=False)
+    rust.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    rust.add_special_tokens(list(SPECIAL_PIECES))
+    rust.enable_truncation(128)
+    rust.enable_padding(length=128)
+    file = folder / "tokenizer.json"
+    rust.save(str(file))
+    return file, json.loads(file.read_text())
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_vocab_txt_and_tokenizer_json_of_one_model_have_one_fingerprint(tmp_path, lowercase):
+    released, tree = write_released(tmp_path, lowercase=lowercase)
+    assert tree["normalizer"]["strip_accents"] is None
+    ours = load_tokenizer(write_vocabulary(tmp_path), lowercase=lowercase)
+    theirs = load_tokenizer(released)
+    assert theirs.encode("Bad [MASK] Décade") == ours.encode("Bad [MASK] Décade")
+    assert theirs.fingerprint == ours.fingerprint
+
+
+def add_piece(tree: dict, content: str, token_id: int, *, special: bool) -> None:
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    tree["added_tokens"] += [{"id": token_id, "content": content, "special": special, **flags}]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tree: tree["normalizer"].update(lowercase=False),
+        lambda tree: tree["normalizer"].update(strip_accents=False),
+        lambda tree: tree["normalizer"].update(handle_chinese_chars=False),
+        lambda tree: tree["normalizer"].update(clean_text=False),
+        lambda tree: tree.update(pre_tokenizer={"type": "Whitespace"}),
+        lambda tree: tree["model"].update(max_input_chars_per_word=9),
+        lambda tree: tree["model"]["vocab"].update(z=tree["model"]["vocab"].pop("h")),
+        lambda tree: add_piece(tree, "bad", len(LETTERS), special=False),
+        lambda tree: add_piece(tree, "bad", len(LETTERS), special=True),
+        lambda tree: tree["added_tokens"][4].update(special=False),
+    ],
+    ids=[
+        "lowercase", "strip_accents", "handle_chinese_chars", "clean_text", "pre_tokenizer",
+        "longest word", "vocabulary", "added piece", "added special piece", "mask found in text",
+    ],
+)  # fmt: skip
+def test_whatever_changes_ids_changes_the_fingerprint(tmp_path, change):
+    file, tree = write_released(tmp_path, lowercase=True)
+    before = load_tokenizer(file).fingerprint
+    change(tree)
+    file.write_text(json.dumps(tree))
+    assert load_tokenizer(file).fingerprint != before
+
+
+def test_an_uncased_vocabulary_lowercases_unless_told_otherwise(tmp_path):
+    file = write_vocabulary(tmp_path)
+    lower = load_tokenizer(file).encode("bad")
+    assert load_tokenizer(file).encode("BAD") == lower
+    assert load_tokenizer(file, lowercase=False).encode("BAD") == [1]
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    assert load_tokenizer(file).encode("BAD") == [1]
+    assert load_tokenizer(file, lowercase=True).encode("BAD") == lower
+
+
+def test_a_vocabulary_with_capitals_is_cased_whatever_its_file_is_called(tmp_path):
+    file = write_vocabulary(tmp_path, [*LETTERS, "B"]).rename(tmp_path / "words.txt")
+    assert load_tokenizer(file).encode("B") == [len(LETTERS)]
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_casing_cannot_be_stated_of_a_file_that_states_it(tmp_path, lowercase):
+    file, _ = write_released(tmp_path, lowercase=True)
+    with pytest.raises(UserError, match=f"--lowercase {lowercase}: .*tokenizer.json says itself"):
+        load_tokenizer(file, lowercase=lowercase)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"name": "caf\xe9"}', "must be a JSON object in UTF-8 .* restore it"),
+        (b"[]", "must be a JSON object in UTF-8"),
+        (b"{", "must be a JSON object in UTF-8"),
+        (b'{"do_lower_case": "false"}', "do_lower_case must be true or false, found 'false'"),
+    ],
+)
+def test_a_broken_tokenizer_config_beside_a_vocabulary_is_an_error(tmp_path, content, message):
+    (tmp_path / "tokenizer_config.json").write_bytes(content)
+    file = write_vocabulary(tmp_path)
+    with pytest.raises(UserError, match=f"tokenizer_config.json: {message}"):
+        load_tokenizer(file)
+    assert load_tokenizer(file, lowercase=True).encode("A") == [5]
 
 
 def test_casing_is_kept_unless_lowercase_is_asked_for():

@@ -22,6 +22,7 @@ import transformers
 
 import spanbert_jax
 from spanbert_jax.config import ComputeConfig
+from spanbert_jax.corpus.tokenizers import load_tokenizer
 from spanbert_jax.model.encoder import Encoder
 from spanbert_jax.weights.loaded_model import LoadedModel
 
@@ -72,6 +73,16 @@ def test_texts_are_encoded_to_the_ids_and_states_of_hugging_face(
     expected = golden["last_hidden_state"][mask]
     np.testing.assert_allclose(encoded.hidden_states[mask], expected, rtol=0, atol=2e-5)
     np.testing.assert_allclose(encoded.pooled, golden["pooled"], rtol=0, atol=2e-5)
+
+
+def test_both_files_of_the_vocabulary_are_the_same_tokenizer(
+    model: LoadedModel, minilm: Path
+) -> None:
+    vocabulary = load_tokenizer(minilm / "vocab.txt")
+    assert vocabulary.fingerprint == load_tokenizer(minilm / "tokenizer.json").fingerprint
+    assert vocabulary.fingerprint == model.tokenizer.fingerprint
+    cased = load_tokenizer(minilm / "vocab.txt", lowercase=False)
+    assert cased.fingerprint != vocabulary.fingerprint
 
 
 def spanbert(*arguments: str, cwd: Path) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import spanbert_jax
 import spanbert_jax.__main__ as program
 from spanbert_jax.config.weights import ImportConfig
 from spanbert_jax.corpus.tokenizers import load_tokenizer
@@ -141,6 +142,34 @@ def test_case_is_as_stated_or_else_as_the_vocabulary_looks(
     tokenizer = read_vocabulary(tmp_path, named="", lowercase=flag, vocab_size=40)
     ids = tokenizer.encode("The")
     assert (ids == tokenizer.encode("the")) is lowercases
+
+
+@pytest.mark.parametrize("name", ["vocab.txt", "tokenizer_config.json"])
+def test_a_vocabulary_or_its_config_that_is_not_utf_8_is_an_error(tmp_path, vocabulary, name):
+    vocabulary(tmp_path)
+    (tmp_path / name).write_bytes(b'{"name": "caf\xe9"}')
+    with pytest.raises(UserError, match=f"{name}: .*UTF-8"):
+        read_vocabulary(tmp_path, named="", lowercase=None, vocab_size=40)
+
+
+def test_weights_without_a_vocabulary_say_where_it_belongs_and_how_to_give_it(bert, released):
+    folder = released(bert)
+    (folder / "vocab.txt").unlink()
+    for place in (folder, folder / "model.safetensors"):
+        with pytest.raises(UserError) as error:
+            spanbert_jax.load(place)
+        message = str(error.value)
+        assert message.startswith(f"{place}: the vocabulary of the weights must lie beside them")
+        assert f"{folder} holds none of *.model" in message
+        assert f"`spanbert import {place} --tokenizer VOCABULARY --out DIR`" in message
+
+
+def test_weights_that_were_given_a_vocabulary_load(tmp_path, bert, released, vocabulary):
+    folder = released(bert)
+    (folder / "vocab.txt").rename(tmp_path / "words.txt")
+    out = tmp_path / "out"
+    assert run_import(folder, out, "--tokenizer", str(tmp_path / "words.txt")) == 0
+    assert spanbert_jax.load(out).tokenizer.vocab_size == bert.vocab_size
 
 
 def run_import(source: Path, out: Path, *flags: str) -> int:

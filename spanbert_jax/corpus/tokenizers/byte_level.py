@@ -35,15 +35,6 @@ class ByteLevelTokenizer(RustTokenizer):
         )
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = ids.values()
 
-    def _fingerprinted_too(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Pieces beside the vocabulary: special ones may stand there, others are found in text."""
-        added = {
-            token["content"]: token["id"]
-            for token in content["added_tokens"]
-            if token["content"] in SPECIAL_PIECES or not token["special"]
-        }
-        return {"added_tokens": added}
-
     @property
     def word_starts(self) -> Bool[np.ndarray, " vocab"]:
         """Whether an entry starts a word: it begins with `Ġ`, or is special."""

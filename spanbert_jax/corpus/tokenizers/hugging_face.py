@@ -24,14 +24,7 @@ class RustTokenizer:
         rust.encode_special_tokens = True
         self._rust = rust
         self.vocab_size: int = rust.get_vocab_size()
-        content = json.loads(rust.to_str())
-        parts = {name: content[name] for name in ("normalizer", "pre_tokenizer", "model")}
-        parts |= self._fingerprinted_too(content)
-        self.fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    def _fingerprinted_too(self, content: dict[str, Any]) -> dict[str, Any]:
-        """What else in the file changes how text is encoded."""
-        return {}
+        self.fingerprint = fingerprint_of(json.loads(rust.to_str()))
 
     def encode(self, text: str) -> list[int]:
         """Token ids, no special ones added."""
@@ -52,6 +45,52 @@ class RustTokenizer:
         content = self._rust.to_str(pretty=True)
         write_file(epath.Path(folder) / TOKENIZER_JSON, content.encode())
         return TOKENIZER_JSON
+
+
+def fingerprint_of(content: dict[str, Any]) -> str:
+    """sha256 over what changes the ids of a text, of the content of a tokenizer.json.
+
+    Left out are truncation and padding, the pieces put around a text and the way back from ids;
+    and what can be said in two ways is said in one, so that a vocab.txt and the tokenizer.json of
+    the same model agree.
+    """
+    parts = {name: _said_in_one_way(content[name]) for name in ("normalizer", "pre_tokenizer")}
+    parts["model"] = content["model"]
+    if added := _added_pieces(content):
+        parts["added_tokens"] = added
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _said_in_one_way(step: Any) -> Any:
+    """A step of normalisation or of cutting words, its values as they take effect."""
+    if not isinstance(step, dict):
+        return step
+    # A Sequence holds its steps under one of these names.
+    step = {
+        name: [_said_in_one_way(each) for each in value]
+        if name in ("normalizers", "pretokenizers")
+        else value
+        for name, value in step.items()
+    }
+    if step["type"] == "BertNormalizer" and step["strip_accents"] is None:
+        return step | {"strip_accents": step["lowercase"]}
+    if step["type"] == "ByteLevel":
+        # It moves the offsets of pieces, which nobody reads here.
+        return step | {"trim_offsets": True}
+    return step
+
+
+def _added_pieces(content: dict[str, Any]) -> dict[str, Any]:
+    """Pieces beside the vocabulary that are found in text, or are entries of their own.
+
+    A special one is never found in text, so one that the vocabulary holds changes nothing.
+    """
+    vocabulary = content["model"]["vocab"]
+    return {
+        token["content"]: token["id"] if token["special"] else token
+        for token in content["added_tokens"]
+        if not token["special"] or vocabulary.get(token["content"]) != token["id"]
+    }
 
 
 def parse_json(content: str, *, where: str) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
