@@ -27,10 +27,9 @@ from spanbert_jax.weights.model_card import CARD_FILE, Card, model_card
 from spanbert_jax.weights.model_config import CONFIG_FILE, export_config, exported_names
 from spanbert_jax.weights.new_folder import new_folder
 from spanbert_jax.weights.parameters import flatten
-from spanbert_jax.weights.tensors import write_safetensors
+from spanbert_jax.weights.tensors import WEIGHTS_FILE, write_safetensors
 from spanbert_jax.weights.tokenizer_export import Agreement, export_tokenizer
 
-WEIGHTS_FILE = "model.safetensors"
 # Of the largest logit: a segment table of one row is read back into the positions, which rounds.
 _TOLERANCE = 1e-5
 _ROWS, _SLOTS, _MAX_LENGTH = 2, 4, 32

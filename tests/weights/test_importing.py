@@ -98,6 +98,7 @@ def test_a_folder_of_tensorflow_has_its_config_under_another_name(
     tensors = dict(tensors_from(random_params(bert), names=GOOGLE, model=bert))
     tensors |= {f"{name}/adam_m": array for name, array in tensors.items()}
     tensors["global_step"] = np.zeros((), np.int64)
+    tensors["beta1_power"] = np.ones((), np.float32)
     names, arrays = list(tensors), list(map(tf.constant, tensors.values()))
     tf.raw_ops.SaveV2(
         prefix=str(folder / "bert_model.ckpt"), tensor_names=names,
