@@ -12,7 +12,7 @@ import itertools
 import re
 import typing
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 
 import tyro
 
@@ -278,7 +278,13 @@ def _unknown_message(word: str, default: Any, prog: str) -> str:
     if not word.startswith("-"):
         return f"{word!r} belongs to no flag; {prog} --help lists all flags"
     flag = word.split("=", 1)[0]
-    close = nearest_flag(flag, _flags(default))
+    flags = _flags(default)
+    close = nearest_flag(flag, list(flags))
+    if close and flags[close]:
+        name = close.removeprefix("--").upper()
+        return (
+            f"there is no flag {flag}; {name} is typed by itself, without a flag: {prog} {name} ..."
+        )
     return f"there is no flag {flag}; {_perhaps(close)}{prog} --help lists all flags"
 
 
@@ -301,13 +307,18 @@ def nearest_flag(flag: str, flags: list[str]) -> str:
     return best if likeness(best) >= 1.2 else ""
 
 
-def _flags(config: Any, prefix: str = "") -> list[str]:
-    """Every flag of a config, in order: --workdir, --model.vocab-size, ..."""
-    flags = []
+def _flags(config: Any, prefix: str = "") -> dict[str, bool]:
+    """Every flag of a config, and whether its value is typed without it.
+
+    -> {"--workdir": False, "--model.vocab-size": False, ...}
+    """
+    flags: dict[str, bool] = {}
+    types = get_type_hints(type(config), include_extras=True)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
-            flags += _flags(value, f"{prefix}{field.name}.")
+            flags |= _flags(value, f"{prefix}{field.name}.")
         else:
-            flags.append(flag_of(prefix + field.name))
+            # tyro's Positional is the one annotation of ours.
+            flags[flag_of(prefix + field.name)] = get_origin(types[field.name]) is Annotated
     return flags

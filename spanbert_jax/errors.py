@@ -2,6 +2,8 @@
 
 import re
 
+# As TensorStore, under Orbax, ends what the operating system refused: a bare ValueError.
+_OS_ERROR = re.compile(r"\"(?P<path>/[^\"]+)\": (?P<cause>[^\"]*) \[os_error_code='\d+'\]$")
 _ADDRESS = re.compile(r"\b[a-z][a-z0-9]*://[^\s'\",;)]+")
 
 
@@ -14,12 +16,18 @@ class ConfigError(UserError):
 
 
 def storage_error(error: BaseException) -> UserError | None:
-    """The `UserError` for what TensorFlow raises about gs:// and other addresses; None for others.
+    """The `UserError` for what libraries raise about disks and addresses; None for others.
 
-    etils reads these through TensorFlow, whose errors are no `OSError`. They are known by the name
-    of their module, since most of the program runs without it, and by the address that they name:
-    one without is a mistake of ours, which keeps its traceback.
+    TensorStore, by which Orbax writes, tells a full disk in the message of a `ValueError`.
+    etils reads gs:// and other addresses through TensorFlow, whose errors are no `OSError`. They
+    are known by the name of their module, since most of the program runs without it, and by the
+    address that they name: one without is a mistake of ours, which keeps its traceback.
     """
+    if type(error) is ValueError and (found := _OS_ERROR.search(str(error))):
+        return UserError(
+            f"{found['path']}: must be a file that can be written, found that it cannot be "
+            f"({found['cause']}); make room there, mend its permissions, or choose another place"
+        )
     if not type(error).__module__.startswith("tensorflow."):
         return None
     address = _ADDRESS.search(str(error))

@@ -18,6 +18,14 @@ def tensorflow_error(message: str) -> Exception:
     return type("FailedPreconditionError", (Exception,), module)(message)
 
 
+# As Orbax raises it on a full disk.
+FULL = (
+    'RESOURCE_EXHAUSTED: Error writing "params.a/0.0" in OCDBT database at local file '
+    '"/runs/a/checkpoints/0/": Failed writing: "/runs/a/checkpoints/0/d/4d7a": Failed to write '
+    "1632715 bytes to file 4: No space left on device [os_error_code='28']"
+)
+
+
 def raise_it(monkeypatch: pytest.MonkeyPatch, error: Exception) -> int:
     def run_command(arguments):
         raise error
@@ -35,8 +43,22 @@ def test_an_address_that_cannot_be_reached_is_one_paragraph(capsys, monkeypatch)
     assert printed.count("\n") == 1
 
 
+def test_a_full_disk_is_one_paragraph(capsys, monkeypatch):
+    assert raise_it(monkeypatch, ValueError(FULL)) == 2
+    assert capsys.readouterr().err == (
+        "spanbert: error: /runs/a/checkpoints/0/d/4d7a: must be a file that can be written, found "
+        "that it cannot be (Failed to write 1632715 bytes to file 4: No space left on device); "
+        "make room there, mend its permissions, or choose another place\n"
+    )
+
+
 @pytest.mark.parametrize(
-    "error", [tensorflow_error("incompatible shapes [2] and [3]"), RuntimeError(MESSAGE)]
+    "error",
+    [
+        tensorflow_error("incompatible shapes [2] and [3]"),
+        RuntimeError(MESSAGE),
+        ValueError("RESOURCE_EXHAUSTED: out of memory"),
+    ],
 )
 def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch, error):
     assert storage_error(error) is None

@@ -31,7 +31,7 @@ class ImportConfig:
     def __post_init__(self) -> None:
         if self.num_heads is not None:
             require_positive("--num-heads", self.num_heads, "12")
-        require(self.seed >= 0, "--seed", self.seed, "must not be negative", "use 0")
+        require(0 <= self.seed < 2**31, "--seed", self.seed, "must be in [0, 2^31)", "use 0")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from jaxtyping import Float64
 from spanbert_jax.errors import UserError
 from spanbert_jax.training.console import duration
 from spanbert_jax.training.metrics import METRICS_FILE, read_metrics
+from spanbert_jax.training.run_folder import CONFIG_FILE
 
 REPORT_FILE = "report.html"
 
@@ -90,7 +91,7 @@ def write_report(run_dir: str | Path, *, filled: str = "") -> epath.Path:
         UserError: there are no metrics, or they are damaged.
     """
     folder = epath.Path(run_dir)
-    metrics, config = folder / METRICS_FILE, folder / "config.json"
+    metrics, config = folder / METRICS_FILE, folder / CONFIG_FILE
     if not metrics.exists():
         raise UserError(f"{metrics} does not exist; a report needs a run that has logged a step")
     records = read_metrics(metrics)

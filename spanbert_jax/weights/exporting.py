@@ -26,10 +26,10 @@ from spanbert_jax.weights.matching import tensors_from
 from spanbert_jax.weights.model_card import CARD_FILE, Card, model_card
 from spanbert_jax.weights.model_config import CONFIG_FILE, export_config, exported_names
 from spanbert_jax.weights.new_folder import new_folder
-from spanbert_jax.weights.tensors import write_safetensors
+from spanbert_jax.weights.parameters import flatten
+from spanbert_jax.weights.tensors import WEIGHTS_FILE, write_safetensors
 from spanbert_jax.weights.tokenizer_export import Agreement, export_tokenizer
 
-WEIGHTS_FILE = "model.safetensors"
 # Of the largest logit: a segment table of one row is read back into the positions, which rounds.
 _TOLERANCE = 1e-5
 _ROWS, _SLOTS, _MAX_LENGTH = 2, 4, 32
@@ -81,6 +81,7 @@ def _write_weights(
     """Write the parameters and delete them; returns their logits and the number of tensors."""
     # On CPUs these are views, of single layers too.
     host = unstack_layers(jax.device_get(params))
+    _check_finite(host)
     logits = _logits(model, host, batch)
     tensors = tensors_from(host, names=exported_names(model), model=model)
     write_safetensors(folder / WEIGHTS_FILE, tensors, {"format": "pt"})
@@ -88,6 +89,19 @@ def _write_weights(
         if isinstance(leaf, jax.Array):
             leaf.delete()
     return logits, len(tensors)
+
+
+def _check_finite(params: Any) -> None:
+    """Raise `UserError` for a parameter that is NaN or infinite, whether a logit shows it or not.
+
+    Logits do not show a pooler without a next-sentence head, or the last positions.
+    """
+    for path, values in flatten(params):
+        if not np.isfinite(values).all():
+            raise UserError(
+                f"the checkpoint must hold finite parameters, found NaN or infinity in {path}; "
+                "export an earlier one with --step"
+            )
 
 
 def _logits_of_files(folder: epath.Path, model: ModelConfig, batch: PretrainBatch) -> Logits:
@@ -104,15 +118,15 @@ def _difference(ours: Logits, theirs: Logits) -> float:
         UserError: it is more than rounding.
     """
     differences = {name: float(np.max(np.abs(ours[name] - theirs[name]))) for name in ours}
-    largest = max(differences.values())
-    scale = max(float(np.max(np.abs(logits))) for logits in ours.values())
-    # Said so that NaN does not pass.
-    if not largest <= _TOLERANCE * scale:
+    # NumPy's, since Python's max forgets a NaN that is not the first.
+    largest = float(np.max(list(differences.values())))
+    scale = float(np.max([np.max(np.abs(logits)) for logits in ours.values()]))
+    # Said so that NaN does not pass, nor what is infinite.
+    if not (np.isfinite(scale) and largest <= _TOLERANCE * scale):
         heads = ", ".join(f"{head} by {differences[head]:.3g}" for head in differences)
         raise UserError(
             f"the model as written must give the logits of the checkpoint, found them to differ: "
-            f"{heads}, of at most {scale:.3g}; look at the checkpoint with spanbert predict fill: "
-            "parameters that are not finite cannot be compared"
+            f"{heads}, of at most {scale:.3g}; look at the checkpoint with spanbert predict fill"
         )
     return largest
 

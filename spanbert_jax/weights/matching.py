@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from spanbert_jax.config import ModelConfig
@@ -75,8 +76,8 @@ def match(tensors: Tensors, *, names: Names, model: ModelConfig) -> Matching:
     """Find every parameter of `model`; nothing but names and shapes is read.
 
     Raises:
-        UserError: a tensor is missing outside a head that is missing as a whole, or is of another
-            shape.
+        UserError: a tensor is missing outside a head that is missing as a whole, is of another
+            shape, or holds no floating-point numbers.
     """
     shapes = parameter_shapes(model)
     entries = names.entries(model)
@@ -95,13 +96,16 @@ def match(tensors: Tensors, *, names: Names, model: ModelConfig) -> Matching:
     _check_missing(absent, found, rest, where=tensors.where)
     for path, each in found.items():
         _check_shapes(path, each, tensors, rest)
+    copies = {
+        spelled[copy]: spelled[original]
+        for copy, original in names.copies.items()
+        if copy in spelled and original in spelled
+    }
+    for copy, original in copies.items():
+        _check_shape_of_copy(copy, original, tensors)
     return Matching(
         found=found,
-        copies={
-            spelled[copy]: spelled[original]
-            for copy, original in names.copies.items()
-            if copy in spelled and original in spelled
-        },
+        copies=copies,
         ignored=tuple(name for name in tensors.names() if names.is_ignored(name)),
         unused=tuple(rest),
         missing=tuple(absent),
@@ -154,6 +158,21 @@ def _check_shapes(path: str, found: _Found, tensors: Tensors, rest: list[str]) -
                 f"model's config, found {actual}{_nearest(name, rest)}; import the weights with "
                 "the config that belongs to them"
             )
+        dtype = tensors.info(name).dtype
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise UserError(
+                f"{tensors.where}: the tensor {name} (our {path}) must be of floating-point "
+                f"numbers, found {dtype}; import weights that are not quantised"
+            )
+
+
+def _check_shape_of_copy(copy: str, original: str, tensors: Tensors) -> None:
+    shapes = tensors.info(copy).shape, tensors.info(original).shape
+    if shapes[0] != shapes[1]:
+        raise UserError(
+            f"{tensors.where}: {copy} must be of the shape of {original}, which it repeats, "
+            f"{shapes[1]}, found {shapes[0]}; models with a decoder of their own are not supported"
+        )
 
 
 def _nearest(name: str, others: list[str]) -> str:
@@ -195,7 +214,8 @@ def _empty(shape: Shape) -> np.ndarray:
 
 
 def _check_copy(copy: str, original: str, tensors: Tensors) -> None:
-    if not np.array_equal(tensors[copy], tensors[original]):
+    # NaN is for others to find: here it is equal to itself.
+    if not np.array_equal(tensors[copy], tensors[original], equal_nan=True):
         raise UserError(
             f"{tensors.where}: {copy} must be equal to {original}, since the heads predict with "
             "the token embedding, found other numbers; models with a decoder of their own are not "

@@ -4,7 +4,6 @@ In: their config or tensors. Out: ModelConfig, without heads; and config.json fo
 """
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +12,11 @@ from etils import epath
 
 from spanbert_jax.config import ModelConfig
 from spanbert_jax.errors import UserError
-from spanbert_jax.weights.names import BERT, GOOGLE, HEADS, ROBERTA, Names
+from spanbert_jax.training.run_folder import CONFIG_FILE
+from spanbert_jax.weights.formats.json_file import read_json
+from spanbert_jax.weights.names import BERT, FAIRSEQ, GOOGLE, HEADS, ROBERTA, Names
 from spanbert_jax.weights.tensors import Tensors
 
-CONFIG_FILE = "config.json"
 _CONFIG_FILES = (CONFIG_FILE, "bert_config.json")
 MODEL_TYPES = ("bert", "roberta")
 # BERT's own, where nobody says how many there are.
@@ -35,6 +35,7 @@ _SAME = {
     "initializer_range": "initializer_std",
 }
 _COUNTS = (*list(_SAME)[:5], "max_position_embeddings")
+_RATES = tuple(list(_SAME)[5:])
 
 # What must be so, where it is stated: our model knows nothing else.
 _FIXED: dict[str, Any] = {
@@ -57,13 +58,7 @@ def read_foreign_config(source: epath.Path) -> tuple[dict[str, Any], str] | None
     folder = source if source.is_dir() else source.parent
     for name in _CONFIG_FILES:
         if (path := folder / name).exists():
-            try:
-                config = json.loads(path.read_text(encoding="utf-8"))
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                raise UserError(f"{path}: must be JSON ({error}); restore the file") from error
-            if not isinstance(config, dict):
-                raise UserError(f"{path}: must be a JSON object; restore the file")
-            return config, str(path)
+            return read_json(path), str(path)
     return None
 
 
@@ -82,12 +77,19 @@ def family_of(tensors: Tensors, config: Mapping[str, Any] | None, *, where: str)
     for names in (GOOGLE, BERT, ROBERTA):
         # RoBERTa without its prefix looks like BERT: what the config says decides.
         if stated in (None, _model_type(names)) and _knows(names, tensors):
-            return names
+            return FAIRSEQ if names is BERT and _is_of_fairseq(tensors) else names
     raise UserError(
         f"{tensors.where}: must hold the tensors of a {stated or 'BERT'} model, found none that "
         f"is named like its token embedding, but {', '.join(sorted(tensors)[:3])} ...; name a "
         "checkpoint of BERT, SpanBERT or RoBERTa"
     )
+
+
+def _is_of_fairseq(tensors: Tensors) -> bool:
+    """Whether BERT's tensors are as SpanBERT's training left them, its head and names included."""
+    wrapped = any(re.match(r"(module\.|model\.)*decoder\.", name) for name in tensors)
+    with_head = any("cls.pair_target_predictions." in name for name in tensors)
+    return wrapped or with_head and any(name.endswith((".gamma", ".beta")) for name in tensors)
 
 
 def _model_type(names: Names) -> str:
@@ -118,17 +120,12 @@ def model_from_config(config: Mapping[str, Any], *, names: Names, where: str) ->
                 f"{where}: {field} must be {required!r}, found {config[field]!r}; models of "
                 "another kind cannot be imported"
             )
-    for field in _COUNTS:
-        value = config.get(field)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            found = "nothing" if value is None else repr(value)
-            raise UserError(
-                f"{where}: {field} must be a whole number of at least 1, found {found}; import "
-                "the model with the config that belongs to it"
-            )
+    _check_types(config, where=where)
     values = {ours: config[theirs] for theirs, ours in _SAME.items() if theirs in config}
     # RoBERTa's first position is the row behind the one that its padding uses.
     padding = config.get("pad_token_id")
+    if padding is not None and names is ROBERTA:
+        _check_whole(config, "pad_token_id", at_least=0, where=where)
     offset = 0 if names is not ROBERTA else 2 if padding is None else padding + 1
     segments = config.get("type_vocab_size", 2)
     try:
@@ -143,16 +140,42 @@ def model_from_config(config: Mapping[str, Any], *, names: Names, where: str) ->
         raise UserError(f"{where}: its values must fit a model ({error}); restore it") from error
 
 
+def _check_types(config: Mapping[str, Any], *, where: str) -> None:
+    """Raise `UserError` for a size that is no whole number, or a rate that is no number."""
+    for field in _COUNTS:
+        _check_whole(config, field, at_least=1, where=where)
+    if "type_vocab_size" in config:
+        _check_whole(config, "type_vocab_size", at_least=1, where=where)
+    for field in _RATES:
+        value = config.get(field, 0.0)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UserError(
+                f"{where}: {field} must be a number, found {value!r}; restore the config that "
+                "belongs to the model"
+            )
+
+
+def _check_whole(config: Mapping[str, Any], field: str, *, at_least: int, where: str) -> None:
+    value = config.get(field)
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        found = "nothing" if value is None else repr(value)
+        raise UserError(
+            f"{where}: {field} must be a whole number of at least {at_least}, found {found}; "
+            "import the model with the config that belongs to it"
+        )
+
+
 def model_from_shapes(tensors: Tensors, *, names: Names, num_heads: int | None) -> ModelConfig:
     """Sizes by the shapes of tensors, for checkpoints without a config.
 
     Raises:
-        UserError: RoBERTa, whose shapes do not tell where its positions begin; or a tensor that
-            tells a size is missing.
+        UserError: RoBERTa, or what may be one, whose shapes do not tell where its positions begin;
+            or a tensor that tells a size is missing.
     """
-    if names is ROBERTA:
+    if names is ROBERTA or (names is BERT and _may_be_roberta(tensors)):
         raise UserError(
-            f"{tensors.where}: RoBERTa needs its {CONFIG_FILE}, found none beside it; put it there"
+            f"{tensors.where}: RoBERTa, and a model of one segment whose names do not tell that it "
+            f"is none, needs its {CONFIG_FILE}, found none beside it; put it there"
         )
 
     def rows(path: str) -> tuple[int, ...]:
@@ -178,6 +201,13 @@ def model_from_shapes(tensors: Tensors, *, names: Names, num_heads: int | None) 
         num_segments=0 if segments == 1 else segments,
         span_boundary_head=False,
     )
+
+
+def _may_be_roberta(tensors: Tensors) -> bool:
+    """Whether BERT's names may be RoBERTa's without their prefix: no heads, and one segment."""
+    named = any(re.search(r"\bbert\.|\bcls\.", name) for name in tensors)
+    shape = _shape_of("encoder/embeddings/segment_embedding", tensors, BERT)
+    return not named and shape is not None and shape[0] == 1
 
 
 def num_layers_in(tensors: Tensors, names: Names) -> int:

@@ -8,6 +8,7 @@ same but gamma and beta, and the names of the span-boundary head are theirs.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from spanbert_jax.config import ModelConfig
@@ -79,6 +80,13 @@ _TABLE: dict[str, tuple[Layout, tuple[str, ...]]] = {
     "span_boundary_head/bias": (COPY, (f"{_SBO}.bias",)),
 }  # fmt: skip
 
+# Tensors that repeat another one of the table, such as the tied decoder matrix.
+_COPIES = {
+    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+    f"{_SBO}.decoder.weight": "bert.embeddings.word_embeddings.weight",
+}
+
 HEADS = ("mlm_head", "span_boundary_head", "pooler", "next_sentence_head")
 """Parts of our parameters that a checkpoint may lack as a whole."""
 
@@ -102,8 +110,6 @@ class Names:
     """From the names of the table to those of this family."""
     aliases: Substitutions
     """From names that are also found in such checkpoints to those of this family."""
-    copies: Mapping[str, str]
-    """Tensors that repeat another one of the family, such as the tied decoder matrix."""
     ignored: str
     """Names of tensors that are no parameters, as a regular expression."""
     matrix_layout: Callable[[str, Layout], Layout] = lambda name, layout: layout
@@ -122,6 +128,11 @@ class Names:
             for path, (layout, tensors) in _rows(model).items()
             for i in (range(model.num_layers) if "{i}" in path else (0,))
         }
+
+    @cached_property
+    def copies(self) -> Mapping[str, str]:
+        """Tensors that repeat another one, and that one."""
+        return {self._spell(copy): self._spell(original) for copy, original in _COPIES.items()}
 
     def canonical(self, name: str) -> str:
         """The family's own name of a tensor that may be spelled otherwise.
@@ -159,11 +170,6 @@ _GAMMA_AND_BETA: Substitutions = (
     (r"((?:LayerNorm|layer_norm)\d?)\.bias$", r"\1.beta"),
 )
 _BUFFERS = r"\bposition_ids$|\btoken_type_ids$"
-_BERT_COPIES = {
-    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
-    "cls.predictions.decoder.bias": "cls.predictions.bias",
-    "cls.pair_target_predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
-}
 
 BERT = Names(
     family="bert",
@@ -173,7 +179,6 @@ BERT = Names(
         (r"^(?=(?:embeddings|encoder|pooler)\.)", "bert."),
         *_WEIGHT_AND_BIAS,
     ),
-    copies=_BERT_COPIES,
     ignored=_BUFFERS,
 )
 """Hugging Face's BERT, and SpanBERT as it was released for it."""
@@ -182,7 +187,6 @@ FAIRSEQ = Names(
     family="fairseq",
     spelling=_GAMMA_AND_BETA,
     aliases=(*BERT.aliases, *_GAMMA_AND_BETA),
-    copies=_BERT_COPIES,
     ignored=_BUFFERS,
 )
 """SpanBERT as it was pretrained, heads included."""
@@ -194,17 +198,13 @@ ROBERTA = Names(
         (r"^cls\.predictions\.transform\.dense", "lm_head.dense"),
         (r"^cls\.predictions\.transform\.LayerNorm", "lm_head.layer_norm"),
         (r"^cls\.predictions\.bias", "lm_head.bias"),
+        (r"^cls\.predictions\.decoder", "lm_head.decoder"),
     ),
     aliases=(
         *_WRAPPERS,
         (r"^(?=(?:embeddings|encoder|pooler)\.)", "roberta."),
         *_WEIGHT_AND_BIAS,
     ),
-    copies={
-        "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
-        "lm_head.decoder.bias": "lm_head.bias",
-        "cls.pair_target_predictions.decoder.weight": "roberta.embeddings.word_embeddings.weight",
-    },
     ignored=_BUFFERS,
 )
 """Hugging Face's RoBERTa."""
@@ -222,8 +222,7 @@ GOOGLE = Names(
         (r"\.", "/"),
     ),
     aliases=(),
-    copies={},
-    ignored=r"(^|/)global_step$|/adam_[mv]$|/Adam(_1)?$|^(beta[12]_power|_CHECKPOINTABLE_OBJECT_GRAPH)",
+    ignored=_BUFFERS,
     # cls/seq_relationship/output_weights alone is (outputs, inputs).
     matrix_layout=lambda name, layout: inputs_first(layout) if name.endswith("kernel") else layout,
 )

@@ -1,5 +1,7 @@
 """A folder that appears whole, or not at all."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,22 +21,41 @@ def check_new(out: epath.PathLike) -> None:
         )
 
 
+def check_room(folder: epath.Path, num_bytes: int, *, out: epath.PathLike) -> None:
+    """Raise `UserError` where the local disk of `folder` surely has not this much room left."""
+    if "://" in os.fspath(folder):
+        return
+    free = shutil.disk_usage(folder).free
+    if free < num_bytes:
+        raise UserError(
+            f"--out {out}: must have room for {num_bytes:,} bytes, found {free:,} free; make room "
+            "there, or choose another place"
+        )
+
+
 @contextmanager
 def new_folder(out: epath.PathLike) -> Iterator[epath.Path]:
-    """A folder beside `out` to fill, renamed to it in the end; after an error nothing is left.
+    """A folder to fill, which becomes `out` in the end; after an error nothing is left of it.
+
+    Filled beside `out`, then renamed. An empty folder that is there stays the same one, since it
+    may be where the user stands, or where a disk is mounted: it is filled inside, then moved up.
 
     Raises:
         UserError: `out` holds something, or cannot be written.
     """
     check_new(out)
-    folder = as_path(out)
-    filling = folder.parent / (folder.name + temporary_suffix())
+    folder = as_path(out).resolve()
+    stays = folder.exists()
+    filling = (folder if stays else folder.parent) / (folder.name + temporary_suffix())
     try:
         filling.mkdir(parents=True)
         yield filling
-        if folder.exists():
-            folder.rmdir()
-        filling.rename(folder)
+        if stays:
+            for path in sorted(filling.iterdir()):
+                path.rename(folder / path.name)
+            filling.rmdir()
+        else:
+            filling.rename(folder)
     except OSError as error:
         filling.rmtree(missing_ok=True)
         raise UserError(

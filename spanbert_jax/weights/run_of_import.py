@@ -12,7 +12,7 @@ from spanbert_jax.corpus.files import write_file
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
 from spanbert_jax.training.run_folder import CONFIG_FILE, IMPORTED_FILE, TOKENIZER_FOLDER
 from spanbert_jax.weights.importing import Imported
-from spanbert_jax.weights.new_folder import new_folder
+from spanbert_jax.weights.new_folder import check_room, new_folder
 
 
 def write_imported(out: epath.PathLike, imported: Imported) -> None:
@@ -23,7 +23,9 @@ def write_imported(out: epath.PathLike, imported: Imported) -> None:
     """
     config, tokenizer = config_of(imported), imported.tokenizer
     assert tokenizer is not None
+    num_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(imported.params))
     with new_folder(out) as folder:
+        check_room(folder, num_bytes, out=out)
         (folder / TOKENIZER_FOLDER).mkdir()
         tokenizer.save(folder / TOKENIZER_FOLDER)
         write_file(folder / CONFIG_FILE, to_json(config).encode())

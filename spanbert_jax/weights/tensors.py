@@ -19,12 +19,14 @@ from spanbert_jax.weights.formats.sharded import ShardedTensors
 from spanbert_jax.weights.formats.tensorflow_checkpoint import TensorFlowCheckpoint
 from spanbert_jax.weights.formats.torch_file import ARCHIVE_START, PICKLE_START, TorchFile
 
-__all__ = ["Arrays", "TensorInfo", "Tensors", "open_tensors", "write_safetensors"]
+__all__ = ["WEIGHTS_FILE", "Arrays", "TensorInfo", "Tensors", "open_tensors", "write_safetensors"]
 
+WEIGHTS_FILE = "model.safetensors"
+"""As Transformers names it."""
 # What a folder may hold, in the order of preference; one file each.
 _IN_A_FOLDER = (
-    "model.safetensors",
-    "model.safetensors.index.json",
+    WEIGHTS_FILE,
+    f"{WEIGHTS_FILE}.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
     "*.pt",

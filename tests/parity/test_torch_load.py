@@ -29,7 +29,7 @@ def random_state_dict() -> dict[str, torch.Tensor]:
         "transposed": table.transpose(0, 2),
         "permuted_half": table.half().permute(1, 2, 0),
         "every_third_from_the_second": table[1::3, :, 2],
-        "broadcast": flat[:7].expand(3, 7),
+        "position_ids": torch.arange(9).expand(1, -1),
         "one_of_a_column": table[3, 4, 1],
         "not_finite": torch.tensor([float("nan"), float("inf"), -0.0], dtype=torch.bfloat16),
         "parameter": torch.nn.Parameter(flat[100:200]),

@@ -11,11 +11,13 @@ import pytest
 import spanbert_jax.__main__ as program
 from spanbert_jax.corpus.tokenizers import load_tokenizer
 from spanbert_jax.corpus.tokenizers.sentence_piece import train_sentencepiece
+from spanbert_jax.errors import UserError
 from spanbert_jax.model.layer_stack import stack_layers
 from spanbert_jax.training.checkpoint import load_run
 from spanbert_jax.weights import exporting
 from spanbert_jax.weights.importing import import_weights
 from spanbert_jax.weights.model_card import Card
+from spanbert_jax.weights.parameters import flatten
 from spanbert_jax.weights.tensors import open_tensors
 from spanbert_jax.weights.vocabulary import read_vocabulary
 
@@ -164,11 +166,36 @@ def test_what_reads_back_otherwise_is_an_error_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_parameters_that_are_not_finite_are_not_exported(tmp_path, model, saved_run, random_params):
-    params = random_params(model)
-    params["mlm_head"]["bias"][3] = np.nan
-    assert run_export(saved_run(model, params=params), tmp_path / "out") == 2
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "mlm_head/bias", "span_boundary_head/bias", "next_sentence_head/bias", "pooler/bias",
+        "encoder/layer_1/feed_forward/inner/bias", "encoder/embeddings/position_embedding",
+    ],
+)  # fmt: skip
+def test_parameters_that_are_not_finite_are_not_exported(
+    tmp_path, bert, saved_run, random_params, capsys, path, value
+):
+    params = random_params(bert)
+    dict(flatten(params))[path][-1] = value
+    assert run_export(saved_run(bert, params=params), tmp_path / "out") == 2
+    assert f"must hold finite parameters, found NaN or infinity in {path}; export an earlier" in (
+        capsys.readouterr().err
+    )
+    assert [each.name for each in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("head", ["mlm", "span_boundary", "next_sentence"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_not_finite_do_not_pass_for_equal(head, value):
+    ours = {name: np.ones((2, 3)) for name in ("mlm", "span_boundary", "next_sentence")}
+    theirs = dict(ours)
+    assert exporting._difference(ours, theirs) == 0.0
+    broken = np.full((2, 3), value)
+    for pair in ((ours | {head: broken}, theirs), (ours, theirs | {head: broken})):
+        with pytest.raises(UserError, match="must give the logits of the checkpoint"):
+            exporting._difference(*pair)
 
 
 def test_a_folder_that_holds_something_is_not_written_over(tmp_path, model, saved_run, capsys):

@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +99,7 @@ def test_a_folder_of_tensorflow_has_its_config_under_another_name(
     tensors = dict(tensors_from(random_params(bert), names=GOOGLE, model=bert))
     tensors |= {f"{name}/adam_m": array for name, array in tensors.items()}
     tensors["global_step"] = np.zeros((), np.int64)
+    tensors["beta1_power"] = np.ones((), np.float32)
     names, arrays = list(tensors), list(map(tf.constant, tensors.values()))
     tf.raw_ops.SaveV2(
         prefix=str(folder / "bert_model.ckpt"), tensor_names=names,
@@ -228,6 +233,32 @@ def test_pretraining_does_not_go_on_in_an_imported_folder(tmp_path, bert, releas
 def test_a_folder_that_holds_something_is_not_written_over(tmp_path, bert, released, capsys):
     assert run_import(released(bert), tmp_path) == 2
     assert "must be a new or empty folder, found one that holds files" in capsys.readouterr().err
+
+
+def test_a_disk_without_room_is_found_before_anything_is_written(
+    tmp_path, bert, released, capsys, monkeypatch
+):
+    folder = released(bert)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 8, 1))
+    assert run_import(folder, tmp_path / "out") == 2
+    printed = capsys.readouterr().err
+    assert re.search("out: must have room for .* bytes, found 1 free; make room there", printed)
+    assert [path.name for path in tmp_path.iterdir()] == ["released"]
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, bert, released):
+    folder, out = released(bert), tmp_path / "out"
+    script = f"""
+import resource
+from spanbert_jax.__main__ import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, 1 << 14))
+raise SystemExit(main(["import", {str(folder)!r}, "--out", {str(out)!r}]))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.returncode == 2
+    # Orbax prints about its threads, before and behind.
+    assert re.search("spanbert: error: .* that can be written.*File too large", run.stderr)
+    assert [path.name for path in tmp_path.iterdir()] == ["released"]
 
 
 def test_no_array_is_read_before_the_vocabulary_fits(bert, released, vocabulary, monkeypatch):

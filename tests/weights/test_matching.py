@@ -4,6 +4,7 @@ import dataclasses
 import os
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -143,6 +144,27 @@ def test_what_is_no_parameter_or_unknown_is_counted(model, random_params):
     )
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
+def test_a_copy_that_is_not_finite_is_equal_to_its_original(model, random_params, dtype):
+    tensors = {
+        name: array.astype(dtype)
+        for name, array in tensors_of(random_params(model), BERT, model).items()
+    }
+    embedding = tensors["bert.embeddings.word_embeddings.weight"].copy()
+    embedding[3, 2] = np.nan
+    tensors["bert.embeddings.word_embeddings.weight"] = embedding
+    tensors["cls.predictions.decoder.weight"] = embedding.copy()
+    params = params_from(tensors, names=BERT, model=model)
+    assert np.isnan(params["encoder"]["embeddings"]["token_embedding"]).sum() == 1
+
+
+def test_copies_are_spelled_as_their_family():
+    assert ROBERTA.copies["lm_head.decoder.weight"] == "roberta.embeddings.word_embeddings.weight"
+    assert ROBERTA.copies["lm_head.decoder.bias"] == "lm_head.bias"
+    assert BERT.copies == FAIRSEQ.copies
+    assert BERT.copies["cls.predictions.decoder.bias"] == "cls.predictions.bias"
+
+
 def test_a_bias_that_stands_only_under_its_second_name_is_found(model, random_params, same):
     params = random_params(model)
     tensors = tensors_of(params, BERT, model)
@@ -164,6 +186,13 @@ def test_a_bias_that_stands_only_under_its_second_name_is_found(model, random_pa
          ["bert.embeddings.position_embeddings.weight", "shape (12, 16)", "found (9, 16)"]),
         (lambda t: t.update({"cls.predictions.decoder.weight": np.zeros((40, 16), np.float32)}),
          ["cls.predictions.decoder.weight must be equal to bert.embeddings.word_embeddings"]),
+        (lambda t: t.update({"cls.predictions.decoder.weight": np.zeros((39, 16), np.float32)}),
+         ["decoder.weight must be of the shape of bert.embeddings.word_embeddings.weight",
+          "(40, 16), found (39, 16)"]),
+        (lambda t: t.update({"bert.encoder.layer.0.output.dense.weight": np.ones((16, 32), "i1")}),
+         ["layer.0.output.dense.weight", "must be of floating-point numbers, found int8"]),
+        (lambda t: t.update({"cls.predictions.bias": np.ones(40, np.int64)}),
+         ["cls.predictions.bias", "must be of floating-point numbers, found int64"]),
         (lambda t: t.update({"embeddings.LayerNorm.gamma": np.zeros(16)}),
          ["must hold bert.embeddings.LayerNorm.weight once", "embeddings.LayerNorm.gamma"]),
     ],

@@ -52,6 +52,15 @@ def test_a_config_of_roberta_counts_the_rows_before_its_first_position():
         ({"tie_word_embeddings": False}, "tie_word_embeddings must be True"),
         ({"num_hidden_layers": None}, "num_hidden_layers must be a whole number.* found nothing"),
         ({"hidden_size": "768"}, "hidden_size must be a whole number of at least 1, found '768'"),
+        ({"type_vocab_size": 0}, "type_vocab_size must be a whole number of at least 1, found 0"),
+        ({"type_vocab_size": 2.0}, "type_vocab_size must be a whole number .*, found 2.0"),
+        ({"hidden_size": 768.0}, "hidden_size must be a whole number of at least 1, found 768.0"),
+        ({"layer_norm_eps": True}, "layer_norm_eps must be a number, found True"),
+        ({"layer_norm_eps": "1e-5"}, "layer_norm_eps must be a number, found '1e-5'"),
+        ({"hidden_dropout_prob": None}, "hidden_dropout_prob must be a number, found None"),
+        ({"attention_probs_dropout_prob": [0.1]}, "dropout_prob must be a number, found \\[0.1"),
+        ({"initializer_range": {}}, "initializer_range must be a number, found {}"),
+        ({"layer_norm_eps": float("nan")}, "its values must fit a model"),
         ({"num_attention_heads": 7}, r"c.json: .* \(--model.hidden-size 768: must be div"),
     ],
 )
@@ -60,11 +69,37 @@ def test_a_model_of_another_kind_is_refused_by_field_value_and_rule(changed, mes
         model_from_config(BERT_BASE | changed, names=BERT, where="c.json")
 
 
+@pytest.mark.parametrize("padding", ["1", 1.0, True, -1, [1]])
+def test_the_padding_of_roberta_must_be_an_id(padding):
+    config = BERT_BASE | {"max_position_embeddings": 514, "pad_token_id": padding}
+    with pytest.raises(UserError, match="c.json: pad_token_id must be a whole number of at least"):
+        model_from_config(config, names=ROBERTA, where="c.json")
+
+
 @pytest.mark.parametrize("names", FAMILIES, ids=lambda names: names.family)
 def test_the_names_tell_the_family(model, random_params, names):
     tensors = Arrays(dict(tensors_from(random_params(model), names=names, model=model)))
-    expected = BERT if names is FAIRSEQ else names
-    assert family_of(tensors, None, where="here") is expected
+    assert family_of(tensors, None, where="here") is names
+
+
+@pytest.mark.parametrize(
+    "names, prefix, without, expected",
+    [
+        (BERT, "decoder.", "pair_target", FAIRSEQ),
+        (FAIRSEQ, "model.decoder.", "pair_target", FAIRSEQ),
+        (FAIRSEQ, "", "pair_target", BERT),
+        (BERT, "", "nothing", BERT),
+    ],
+)
+def test_what_its_training_left_is_known_by_head_or_wrapper(
+    model, random_params, names, prefix, without, expected
+):
+    tensors = {
+        prefix + name: array
+        for name, array in tensors_from(random_params(model), names=names, model=model).items()
+        if without not in name
+    }
+    assert family_of(Arrays(tensors), {"model_type": "bert"}, where="here") is expected
 
 
 def test_names_without_a_prefix_are_of_the_family_that_the_config_states(model, random_params):
@@ -106,8 +141,32 @@ def test_heads_are_of_64_where_nobody_says(random_params):
 
 def test_roberta_needs_its_config(roberta, random_params):
     tensors = Arrays(dict(tensors_from(random_params(roberta), names=ROBERTA, model=roberta)))
-    with pytest.raises(UserError, match="RoBERTa needs its config.json, found none"):
+    with pytest.raises(UserError, match="RoBERTa, .* needs its config.json, found none"):
         model_from_shapes(tensors, names=ROBERTA, num_heads=4)
+
+
+@pytest.mark.parametrize("segments, refused", [(1, True), (2, False)])
+def test_without_prefix_and_config_one_segment_may_be_roberta(
+    roberta, random_params, segments, refused
+):
+    model = dataclasses.replace(roberta, num_segments=0 if segments == 1 else 2)
+    tensors = Arrays({
+        name.removeprefix("roberta."): array
+        for name, array in tensors_from(random_params(model), names=ROBERTA, model=model).items()
+        if name.startswith("roberta.")
+    })  # fmt: skip
+    assert family_of(tensors, None, where="here") is BERT
+    if refused:
+        with pytest.raises(UserError, match="one segment .* needs its config.json, found none"):
+            model_from_shapes(tensors, names=BERT, num_heads=4)
+    else:
+        assert model_from_shapes(tensors, names=BERT, num_heads=4).num_segments == 2
+
+
+def test_bert_of_one_segment_needs_no_config_where_its_names_tell(model, random_params):
+    model = dataclasses.replace(model, num_segments=0)
+    tensors = Arrays(dict(tensors_from(random_params(model), names=BERT, model=model)))
+    assert model_from_shapes(tensors, names=BERT, num_heads=4).num_segments == 0
 
 
 def test_an_exported_config_is_read_back(model, roberta):

@@ -206,7 +206,7 @@ def test_a_file_without_a_tensor_of_the_index_is_refused(tmp_path):
 def test_an_index_of_another_form_is_refused(tmp_path, content):
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(content)
-    with pytest.raises(UserError, match=r"index.json: must be JSON whose weight_map"):
+    with pytest.raises(UserError, match="index.json: must be (JSON|a JSON object)"):
         open_tensors(index)
 
 

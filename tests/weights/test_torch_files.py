@@ -3,6 +3,7 @@
 The files under files/ hold the tensors below, written by torch (files/make.py).
 """
 
+import contextlib
 import os
 import pickle
 import shutil
@@ -163,6 +164,96 @@ def test_a_pickle_cannot_change_what_it_names(tmp_path, name):
             assert len(tensors.names()) == len(ARRAYS)
 
 
+@pytest.mark.parametrize("state", [{"get": OrderedDict}, {"items": "x"}, {"__class__": 1}])
+def test_attributes_that_a_pickle_sets_are_let_go(tmp_path, state):
+    """BUILD gives a dict of PyTorch its `_metadata`; `get` would stand before the method."""
+    build = pickle.dumps(state, protocol=0)[:-1] + b"b"
+    made = b"ccollections\nOrderedDict\n(tR(S'weight'\n" + tensor() + b"u" + build + b"."
+    with open_tensors(archive(tmp_path / "model.pt", made, {"data/0": bytes(8)})) as tensors:
+        assert tensors.names() == ["weight"]
+
+
+# The opcodes of values that take a long time or the whole stack to hash or to print.
+NESTED = b")" + b"\x85" * 200_000
+DOUBLED = b")" + b"2\x86" * 40
+ENDLESS = {"nested": NESTED, "doubled": DOUBLED}
+
+
+@pytest.mark.parametrize("value", ENDLESS.values(), ids=ENDLESS)
+@pytest.mark.parametrize(
+    "around",
+    [
+        b"(d%sNs0",
+        b"(%sNd0",
+        b"}(%sNu0",
+        b"(%s\x910",
+        b"\x8f(%s\x900",
+        b"ccollections\nOrderedDict\n((%sNlltR0",
+    ],
+    ids=["setitem", "dict", "setitems", "frozenset", "additems", "OrderedDict"],
+)
+def test_keys_that_do_not_end_are_not_hashed(tmp_path, value, around):
+    made = around.replace(b"%s", value) + entry(tensor())
+    path = archive(tmp_path / "model.pt", made, {"data/0": bytes(8)})
+    with contextlib.suppress(UserError), open_tensors(path) as tensors:
+        assert tensors.names() == ["weight"]
+
+
+@pytest.mark.parametrize("value", ENDLESS.values(), ids=ENDLESS)
+@pytest.mark.parametrize("write", [archive, pickles])
+@pytest.mark.parametrize(
+    "around",
+    [
+        b"(S'storage'\nctorch\nFloatStorage\n%sS'cpu'\nI2\ntQ.",
+        b"(%sctorch\nFloatStorage\nS'0'\nS'cpu'\nI2\ntQ.",
+        b"%sQ.",
+        b"%s.",
+        b"c%s\nname\n.",
+        b"(dS'%s'\nNs.",
+    ],
+    ids=["key", "kind", "reference", "content", "module", "name"],
+)
+def test_messages_about_damaged_files_are_short(tmp_path, write, value, around):
+    inside = value if b"'%s'" not in around and b"c%s" not in around else b"x" * 200_000
+    with pytest.raises(UserError) as refused:
+        open_tensors(write(tmp_path / "model.pt", around.replace(b"%s", inside)))
+    assert len(str(refused.value)) < 1000
+
+
+def test_keys_of_storages_that_do_not_end_are_refused(tmp_path):
+    head = [pickle.dumps(value, protocol=2) for value in (MAGIC_NUMBER, 1001, {})]
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"".join([*head, entry(tensor()), b"(" + NESTED + b"l.", bytes(16)]))
+    with pytest.raises(UserError, match="must be a whole file of torch.save, found a damaged one"):
+        open_tensors(path)
+
+
+@pytest.mark.parametrize("shape, strides", [("1000000000000", "0"), ("2", "0"), ("2 2", "1 0")])
+def test_a_tensor_that_repeats_its_elements_is_refused(tmp_path, shape, strides):
+    sizes, steps = (b"".join(b"I%s\n" % n.encode() for n in each.split()) + b"t"
+                    for each in (shape, strides))  # fmt: skip
+    weight = tensor(shape=sizes.decode()).replace(b"(I1\nt", b"(" + steps)
+    path = archive(tmp_path / "model.pt", entry(weight), {"data/0": bytes(8)})
+    with pytest.raises(UserError, match=r"found weight to repeat . of them .*; save its contig"):
+        open_tensors(path)
+
+
+def test_axes_without_bounds_are_refused(tmp_path):
+    for shape in (f"I{10**30}\nI0\nt", f"I{2**40}\nI{2**40}\nI0\nt", "I1\n" * 70 + "t"):
+        axes = shape.count("I")
+        weight = tensor(shape=shape).replace(b"(I1\nt", b"(" + b"I1\n" * axes + b"t")
+        path = archive(tmp_path / "model.pt", entry(weight), {"data/0": bytes(8)})
+        with pytest.raises(UserError, match="tensor weight does not fit into its storage"):
+            open_tensors(path)
+
+
+def test_a_length_in_a_pickle_cannot_ask_for_memory(tmp_path):
+    """A bytearray of 16 TB."""
+    made = b"\x96" + struct.pack("<Q", 1 << 44) + b"0" + entry(tensor())
+    with pytest.raises(UserError, match="damaged one"):
+        open_tensors(archive(tmp_path / "model.pt", made, {"data/0": bytes(8)}))
+
+
 def test_an_archive_made_by_hand_is_read(tmp_path):
     content = np.array([3.0, 5.0], np.float32).tobytes()
     path = archive(tmp_path / "model.pt", entry(tensor()), {"data/0": content})
@@ -184,11 +275,15 @@ def test_an_archive_without_a_pickle_is_refused(tmp_path):
         open_tensors(tmp_path / "model.pt")
 
 
-def test_a_compressed_archive_is_refused(tmp_path):
-    path = archive(tmp_path / "model.pt", entry(tensor()))
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("model/data/0", bytes(8))
-    with pytest.raises(UserError, match=r"without compression, .* found model/data/0 compressed"):
+@pytest.mark.parametrize("compressed", ["data.pkl", "byteorder", "data/0"])
+def test_a_compressed_archive_is_refused(tmp_path, compressed):
+    content = {"data.pkl": entry(tensor()), "byteorder": b"little", "data/0": bytes(8)}
+    path = tmp_path / "model.pt"
+    with zipfile.ZipFile(path, "w") as file:
+        for name, each in content.items():
+            kind = zipfile.ZIP_DEFLATED if name == compressed else zipfile.ZIP_STORED
+            file.writestr(f"model/{name}", each, kind)
+    with pytest.raises(UserError, match=rf"without compression, .* model/{compressed} compressed"):
         open_tensors(path)
 
 

@@ -1,6 +1,5 @@
 """A model in several files, as Transformers splits a large one. In: its index. Out: `Tensors`."""
 
-import json
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -9,6 +8,7 @@ from etils import epath
 
 from spanbert_jax.errors import UserError
 from spanbert_jax.weights.formats.interface import Tensors
+from spanbert_jax.weights.formats.json_file import read_json
 
 
 class ShardedTensors(Tensors):
@@ -45,11 +45,11 @@ def read_index(path: epath.Path) -> dict[str, str]:
     {"weight_map": {"a": "model-00001-of-00002.safetensors"}}
     -> {"a": "model-00001-of-00002.safetensors"}
     """
+    file_of = read_json(path).get("weight_map", {})
     try:
-        file_of = json.loads(path.read_text())["weight_map"]
         files = sorted(set(file_of.values()))
         plain = bool(files) and all(file == epath.Path(file).name for file in files)
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (TypeError, AttributeError):
         plain = False
     if not plain:
         raise UserError(

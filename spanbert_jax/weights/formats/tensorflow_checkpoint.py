@@ -15,7 +15,8 @@ from spanbert_jax.weights.formats.interface import TensorInfo, Tensors
 
 # What the optimizer keeps of each variable, and what Keras writes about its objects.
 _NO_WEIGHT = re.compile(
-    r"(?:^|/)(?:global_step|adam_[mv]|Adam(?:_\d+)?)$|\.OPTIMIZER_SLOT|^_CHECKPOINTABLE_OBJECT_GRAPH$"
+    r"(?:^|/)(?:global_step|beta[12]_power(?:_\d+)?|adam_[mv]|Adam(?:_\d+)?)$"
+    r"|\.OPTIMIZER_SLOT|^_CHECKPOINTABLE_OBJECT_GRAPH$"
 )
 
 

@@ -22,6 +22,7 @@ from spanbert_jax.weights.formats.torch_pickle import (
     StoredTensor,
     TorchUnpickler,
     damaged,
+    shown,
     state_dict,
 )
 
@@ -45,13 +46,14 @@ class TorchFile(Tensors):
     def __init__(self, path: os.PathLike[str], *, where: str) -> None:
         with ExitStack() as opened:
             self._file = opened.enter_context(open(path, "rb"))
-            content, self._records = _contents(self._file, where)
-            self._tensors = state_dict(content, where=where)
+            self._tensors, self._records = _contents(self._file, where)
             size = os.stat(path).st_size
             for name, tensor in self._tensors.items():
                 record = self._records.get(tensor.storage.key)
                 if record is None or not _holds(record, tensor, size):
-                    raise damaged(where, f"what is stored of tensor {name} is missing or cut off")
+                    raise damaged(
+                        where, f"what is stored of tensor {shown(name)} is missing or cut off"
+                    )
             infos = {name: TensorInfo(t.shape, t.dtype) for name, t in self._tensors.items()}
             super().__init__(where, infos)
             opened.pop_all()
@@ -62,10 +64,10 @@ class TorchFile(Tensors):
         content = np.empty(tensor.num_bytes, np.uint8)
         self._file.seek(record.start + tensor.first_byte)
         if self._file.readinto(content.data) != tensor.num_bytes:
-            raise damaged(self.where, f"the file ends within tensor {name}")
+            raise damaged(self.where, f"the file ends within tensor {shown(name)}")
         if tensor.num_bytes == record.num_bytes and record.checksum is not None:
             if zlib.crc32(content.data) != record.checksum:
-                raise damaged(self.where, f"the checksum of tensor {name} is another")
+                raise damaged(self.where, f"the checksum of tensor {shown(name)} is another")
         return _arranged(content.view(tensor.dtype), tensor)
 
     def close(self) -> None:
@@ -87,12 +89,13 @@ def _arranged(elements: np.ndarray, tensor: StoredTensor) -> np.ndarray:
     return view if view.size == elements.size else view.copy()
 
 
-def _contents(file: BinaryIO, where: str) -> tuple[object, dict[str, Record]]:
-    """The pickled object, and the records by key."""
+def _contents(file: BinaryIO, where: str) -> tuple[dict[str, StoredTensor], dict[str, Record]]:
+    """The tensors of the state dict, and the records by key."""
     is_archive = file.read(len(ARCHIVE_START)) == ARCHIVE_START
     file.seek(0)
     try:
-        return (_read_archive if is_archive else _read_pickles)(file, where)
+        content, records = (_read_archive if is_archive else _read_pickles)(file, where)
+        return state_dict(content, where=where), records
     except UserError:
         raise
     # pickle and zipfile raise anything over damaged bytes, MemoryError and struct.error among it.
@@ -105,6 +108,9 @@ def _read_archive(file: BinaryIO, where: str) -> tuple[object, dict[str, Record]
     with zipfile.ZipFile(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         folder = _folder_of_pickle(entries, where)
+        for name, entry in entries.items():
+            if name.startswith(folder):
+                _check_stored(entry, where)
         byte_order = f"{folder}byteorder"
         if byte_order in entries and archive.read(byte_order) != b"little":
             raise UserError(
@@ -115,7 +121,7 @@ def _read_archive(file: BinaryIO, where: str) -> tuple[object, dict[str, Record]
             content = TorchUnpickler(pickled, where=where).load()
     prefix = f"{folder}data/"
     records = {
-        name.removeprefix(prefix): _record(file, entry, where)
+        name.removeprefix(prefix): _record(file, entry)
         for name, entry in entries.items()
         if name.startswith(prefix)
     }
@@ -127,19 +133,24 @@ def _folder_of_pickle(entries: dict[str, zipfile.ZipInfo], where: str) -> str:
     for name in entries:
         if name.endswith("/data.pkl") and name.count("/") == 1:
             return name.removesuffix("data.pkl")
+    found = ", ".join(map(shown, list(entries)[:3])) or "nothing"
     raise UserError(
-        f"{where}: must be an archive of torch.save, which holds data.pkl, found "
-        f"{', '.join(list(entries)[:3]) or 'nothing'} in it; name the file of weights itself"
+        f"{where}: must be an archive of torch.save, which holds data.pkl, found {found} in it; "
+        "name the file of weights itself"
     )
 
 
-def _record(file: BinaryIO, entry: zipfile.ZipInfo, where: str) -> Record:
-    """Where the content of an entry begins: behind a header with its name and its padding."""
+def _check_stored(entry: zipfile.ZipInfo, where: str) -> None:
+    """Raise `UserError` for a compressed entry, which may take any memory to unpack."""
     if entry.compress_type != zipfile.ZIP_STORED:
         raise UserError(
             f"{where}: must be an archive without compression, as torch.save writes it, found "
-            f"{entry.filename} compressed; download it again, or unpack and pack it without"
+            f"{shown(entry.filename)} compressed; download it again, or unpack and pack it without"
         )
+
+
+def _record(file: BinaryIO, entry: zipfile.ZipInfo) -> Record:
+    """Where the content of an entry begins: behind a header with its name and its padding."""
     file.seek(entry.header_offset + 26)
     name_length, extra_length = struct.unpack("<HH", file.read(4))
     start = entry.header_offset + 30 + name_length + extra_length
@@ -169,11 +180,11 @@ def _storages_in_a_row(
     for key in keys:
         file.seek(start)
         header = file.read(8)
-        if key not in storages or len(header) < 8:
-            raise damaged(where, f"the file ends before storage {key}, or nothing refers to it")
+        if not isinstance(key, str) or key not in storages or len(header) < 8:
+            raise damaged(where, "the file ends before a storage, or nothing refers to it")
         num_bytes = struct.unpack("<q", header)[0] * storages[key].dtype.itemsize
         records[key] = Record(start + 8, num_bytes, None)
         start += 8 + num_bytes
         if num_bytes < 0 or start > end:
-            raise damaged(where, f"the file ends within storage {key}")
+            raise damaged(where, f"the file ends within storage {shown(key)}")
     return records

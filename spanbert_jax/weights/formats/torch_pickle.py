@@ -5,13 +5,14 @@ In: the pickled part of the file. Out: where each tensor of the state dict lies;
 A pickle is a program: it names functions and calls them. Of what it may name, only the few that a
 state dict needs mean something here; what training programs lay beside one (their arguments,
 meters, numpy numbers) becomes `Inert`; anything else is refused by name. Whatever a pickle can get
-hold of here cannot be changed by it either: it has no attributes to set.
+hold of here cannot be changed by it either: it has no attributes to set, or ignores what is set.
 """
 
+import math
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import IO, Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import IO, Any, ClassVar, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -49,6 +50,9 @@ _INERT_NAMES = {
 _INERT_PACKAGES = ("fairseq", "omegaconf")
 
 _STATE_DICT_KEYS = ("model", "state_dict", "model_state_dict")
+# No tensor has more elements, axes or larger steps; NumPy's own limits are near.
+_LARGEST = 1 << 48
+_MOST_AXES = 32
 
 
 class Inert:
@@ -65,6 +69,26 @@ class Inert:
     def append(self, _: object) -> None: ...
     def extend(self, _: object) -> None: ...
     def add(self, _: object) -> None: ...
+
+
+class Table(OrderedDict[str, Any]):
+    """A dict of the pickle: keeps what has a name, and lets go of the rest.
+
+    A state dict needs names alone. Other keys may not end when they are hashed: tuples of tuples of
+    tuples.
+    """
+
+    def __init__(self, items: Iterable[tuple[Any, Any]] = ()) -> None:
+        super().__init__()
+        for key, value in items:
+            self[key] = value
+
+    def __setitem__(self, key: object, value: object) -> None:
+        if isinstance(key, str):
+            super().__setitem__(key, value)
+
+    def __setstate__(self, _: object) -> None:
+        """Attributes, of which PyTorch sets `_metadata`: versions of its modules."""
 
 
 class ElementType(NamedTuple):
@@ -145,7 +169,7 @@ def _rebuild_parameter(tensor: StoredTensor, *_: object) -> StoredTensor:
 
 
 _MEANINGS: dict[tuple[str, str], object] = {
-    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "OrderedDict"): Table,
     ("torch", "Size"): tuple,
     ("torch._utils", "_rebuild_tensor"): _Rebuild(_rebuild_tensor),
     ("torch._utils", "_rebuild_tensor_v2"): _Rebuild(_rebuild_tensor),
@@ -164,11 +188,37 @@ class TorchUnpickler(pickle._Unpickler):
     `load` raises `UserError` for a name that no state dict needs, and over damaged bytes anything.
     """
 
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
+    # Takes as much memory as a number in the file asks for.
+    del dispatch[pickle.BYTEARRAY8[0]]
+
     def __init__(self, file: IO[bytes], *, where: str) -> None:
         # Files of Python 2 hold names as bytes.
         super().__init__(file, encoding="utf-8")
         self._where = where
         self.storages: dict[str, Storage] = {}
+
+    # `Any`, since the type checker knows nothing of the stack.
+    def load_empty_dictionary(self: Any) -> None:
+        self.append(Table())
+
+    def load_dict(self: Any) -> None:
+        items = self.pop_mark()
+        self.append(Table(zip(items[::2], items[1::2], strict=True)))
+
+    def load_empty_set(self: Any) -> None:
+        self.append(Inert())
+
+    def load_frozenset(self: Any) -> None:
+        self.pop_mark()
+        self.append(Inert())
+
+    dispatch |= {
+        pickle.EMPTY_DICT[0]: load_empty_dictionary,
+        pickle.DICT[0]: load_dict,
+        pickle.EMPTY_SET[0]: load_empty_set,
+        pickle.FROZENSET[0]: load_frozenset,
+    }
 
     def find_class(self, module: str, name: str) -> object:
         if (module, name) in _MEANINGS:
@@ -177,18 +227,20 @@ class TorchUnpickler(pickle._Unpickler):
             return Inert
         raise UserError(
             f"{self._where}: a pickle may name only what a state dict of PyTorch needs, found "
-            f"{module}.{name}, which was not run; where you trust the file, load it with PyTorch "
-            "and save its state dict with safetensors.torch.save_file"
+            f"{shown(f'{module}.{name}')}, which was not run; where you trust the file, load it "
+            "with PyTorch and save its state dict with safetensors.torch.save_file"
         )
 
     def persistent_load(self, reference: Any) -> Storage:
         """("storage", FloatStorage, key, location, elements), or with (key, offset, elements) of a
         view, which files of 2018 have -> where the elements lie"""
         kind, element, key, _, elements, *view = reference
-        if kind != "storage" or not isinstance(element, ElementType) or not _is_size(elements):
-            raise ValueError(f"no reference to a storage: {reference}")
+        if not isinstance(key, str) or not isinstance(element, ElementType):
+            raise ValueError("a reference without the key or the type of a storage")
+        if kind != "storage" or not _is_size(elements):
+            raise ValueError(f"no reference to storage {shown(key)}")
         dtype = element.dtype
-        whole = Storage(str(key), dtype, 0, elements * dtype.itemsize)
+        whole = Storage(key, dtype, 0, elements * dtype.itemsize)
         self.storages.setdefault(whole.key, whole)
         if not view or view[0] is None:
             return whole
@@ -203,7 +255,7 @@ def state_dict(content: object, *, where: str) -> dict[str, StoredTensor]:
     {"args": ..., "model": {"weight": a}, "optimizer_history": ...} -> {"weight": a}
 
     Raises:
-        UserError: There is none, or a tensor is larger than what is stored of it.
+        UserError: There is none, or a tensor has more elements than are stored of it.
     """
     found = content if isinstance(content, dict) else {}
     for key in _STATE_DICT_KEYS:
@@ -212,34 +264,49 @@ def state_dict(content: object, *, where: str) -> dict[str, StoredTensor]:
             break
     tensors = {name: value for name, value in found.items() if isinstance(value, StoredTensor)}
     if not tensors:
-        keys = list(content)[:5] if isinstance(content, dict) else type(content).__name__
+        keys = [shown(key) for key in found][:5]
+        instead = keys if isinstance(content, dict) else type(content).__name__
         raise UserError(
             f"{where}: must hold a state dict, by itself or as one of "
-            f"{', '.join(_STATE_DICT_KEYS)}, found no tensors there but {keys}; save "
+            f"{', '.join(_STATE_DICT_KEYS)}, found no tensors there but {instead}; save "
             "model.state_dict() alone"
         )
     for name, tensor in tensors.items():
-        if not isinstance(name, str) or not _is_sound(tensor):
-            raise damaged(where, f"tensor {name} does not fit into its storage")
+        if not _is_sound(tensor):
+            raise damaged(where, f"tensor {shown(name)} does not fit into its storage")
+        if math.prod(tensor.shape) > tensor.num_elements:
+            raise UserError(
+                f"{where}: every tensor must have all its elements stored, found {shown(name)} to "
+                f"repeat {tensor.num_elements} of them in shape {shown(str(tensor.shape))}, as an "
+                "expanded view does; save its contiguous() instead"
+            )
     return tensors
 
 
 def damaged(where: str, cause: str) -> UserError:
     """For a file that PyTorch did not write like this."""
     return UserError(
-        f"{where}: must be a whole file of torch.save, found a damaged one ({cause}); download or "
-        "save it again"
+        f"{where}: must be a whole file of torch.save, found a damaged one ({shown(cause, 300)}); "
+        "download or save it again"
     )
+
+
+def shown(text: str, most: int = 120) -> str:
+    """A name out of a file, as long as a message can bear: "aaaa", most=2 -> "aa..."."""
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _is_sound(tensor: StoredTensor) -> bool:
     storage, dtype, offset, shape, strides = tensor
-    if not isinstance(storage, Storage) or len(shape) != len(strides):
+    if not isinstance(storage, Storage) or not len(shape) == len(strides) <= _MOST_AXES:
         return False
     if not all(_is_size(number) for number in (offset, storage.first_byte, *shape, *strides)):
+        return False
+    # Of an empty one too, whose other axes NumPy multiplies all the same.
+    if math.prod(size or 1 for size in shape) > _LARGEST:
         return False
     return offset * dtype.itemsize + tensor.num_bytes <= storage.num_bytes
 
 
 def _is_size(number: object) -> bool:
-    return isinstance(number, int) and number >= 0
+    return isinstance(number, int) and 0 <= number <= _LARGEST
