@@ -1,6 +1,5 @@
 """`spanbert export`: from a checkpoint to a folder that Hugging Face Transformers loads."""
 
-import json
 import os
 
 from etils import epath
@@ -11,6 +10,7 @@ from spanbert_jax.corpus.tokenizers import load_tokenizer
 from spanbert_jax.training.checkpoint import load_run
 from spanbert_jax.training.run_folder import IMPORTED_FILE, TOKENIZER_FOLDER
 from spanbert_jax.weights.exporting import export_run
+from spanbert_jax.weights.formats.json_file import read_json
 from spanbert_jax.weights.model_card import Card
 from spanbert_jax.weights.new_folder import check_new
 
@@ -32,4 +32,4 @@ def run(config: ExportConfig) -> None:
 def _card(folder: epath.Path) -> Card:
     name = os.path.basename(os.path.abspath(folder)) or "model"
     origin = folder / IMPORTED_FILE
-    return Card(name, json.loads(origin.read_text()) if origin.exists() else None)
+    return Card(name, read_json(origin) if origin.exists() else None)

@@ -80,8 +80,8 @@ class LoadedModel:
         pooled = np.zeros((len(rows), size), np.float32) if self.config.pooler else None
         for row, ids in enumerate(rows):
             token_ids[row, : len(ids)] = ids
-        for chosen, length in _batches(lengths, self.config.max_positions, batch_tokens):
-            states, of_first = self._encode_rows([rows[i] for i in chosen], length)
+        batches = _batches(lengths, self.config.max_positions, batch_tokens)
+        for chosen, states, of_first in self._computed(rows, batches):
             for i, row_states in zip(chosen, states, strict=True):
                 hidden_states[i, : lengths[i]] = row_states[: lengths[i]]
             if pooled is not None:
@@ -107,14 +107,26 @@ class LoadedModel:
         cls_id, sep_id = self.tokenizer.cls_id, self.tokenizer.sep_id
         return [[cls_id, *row[: limit - 2], sep_id] for row in rows]
 
-    def _encode_rows(self, rows: list[list[int]], length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Hidden states and pooled states of a batch, on the host."""
+    def _computed(
+        self, rows: list[list[int]], batches: Iterator[tuple[np.ndarray, int]]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Rows of each batch, their hidden and pooled states; the next one computes meanwhile."""
+        waiting = None
+        for chosen, length in batches:
+            started = chosen, self._start([rows[i] for i in chosen], length)
+            if waiting is not None:
+                yield waiting[0], *jax.device_get(waiting[1])
+            waiting = started
+        if waiting is not None:
+            yield waiting[0], *jax.device_get(waiting[1])
+
+    def _start(self, rows: list[list[int]], length: int) -> tuple[jax.Array, jax.Array]:
+        """Hidden states and pooled states of a batch, still being computed."""
         token_ids = np.full((len(rows), length), self.tokenizer.pad_id, np.int32)
         document_ids = np.zeros_like(token_ids)
         for i, row in enumerate(rows):
             token_ids[i, : len(row)], document_ids[i, : len(row)] = row, 1
-        hidden, pooled = jax.device_get(self._forward(self.params, token_ids, document_ids))
-        return hidden, pooled
+        return self._forward(self.params, token_ids, document_ids)
 
     @cached_property
     def _forward(self) -> Any:

@@ -3,7 +3,6 @@ weights. Out: config, parameters and tokenizer.
 """
 
 import dataclasses
-import json
 from collections.abc import Set
 from typing import Literal, NamedTuple
 
@@ -16,6 +15,7 @@ from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer
 from spanbert_jax.model.layer_stack import unstack_layers
 from spanbert_jax.training.checkpoint import load_run
 from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER, IMPORTED_FILE, TOKENIZER_FOLDER
+from spanbert_jax.weights.formats.json_file import read_json
 from spanbert_jax.weights.importing import import_weights
 from spanbert_jax.weights.loaded_model import LoadedModel
 from spanbert_jax.weights.parameters import Params, flatten
@@ -87,4 +87,4 @@ def read_pretrained(path: epath.PathLike, *, step: int | None = None) -> Pretrai
 def heads_begun_at_import(folder: epath.Path) -> set[str]:
     """Heads of an imported model that its source lacked; none in the folder of a real run."""
     record = folder / IMPORTED_FILE
-    return set(json.loads(record.read_text())["initialised"]) if record.exists() else set()
+    return set(read_json(record)["initialised"]) if record.exists() else set()

@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 Work = Callable[[], object]
@@ -32,20 +33,24 @@ def take_turns(
     processes = {name: _start(prepare, name, argument) for name in names}
     times: dict[str, list[Timing]] = {name: [] for name in names}
     for _ in range(rounds):
-        for name, process in processes.items():
-            process.send("turn")
-            times[name].append(process.recv())
-    for process in processes.values():
-        process.send("stop")
+        for name, (_, connection) in processes.items():
+            connection.send("turn")
+            times[name].append(connection.recv())
+    for process, connection in processes.values():
+        connection.send("stop")
+        process.join()
     return times
 
 
-def _start(prepare: Callable[[str, Any], Work], name: str, argument: Any) -> Connection:
+def _start(
+    prepare: Callable[[str, Any], Work], name: str, argument: Any
+) -> tuple[BaseProcess, Connection]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    context.Process(target=_serve, args=(theirs, prepare, name, argument), daemon=True).start()
+    process = context.Process(target=_serve, args=(theirs, prepare, name, argument), daemon=True)
+    process.start()
     ours.recv()
-    return ours
+    return process, ours
 
 
 def _serve(
