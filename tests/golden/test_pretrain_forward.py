@@ -132,8 +132,9 @@ def assert_close(name: str, actual: Any, expected: Any) -> None:
 
 def test_embeddings_and_every_hidden_layer_are_the_originals(golden: Golden) -> None:
     real = golden.batch.document_ids == 1
-    names = sorted(name for name in golden.outputs if name.startswith("hidden_"))
-    assert len(names) == len(golden.hidden_states) >= 4
+    num_layers = len(golden.hidden_states) - 1
+    names = ["hidden_0_embeddings", *(f"hidden_{i}" for i in range(1, num_layers + 1))]
+    assert set(names) == {name for name in golden.outputs if name.startswith("hidden_")}
     for name, hidden in zip(names, golden.hidden_states, strict=True):
         assert_close(name, np.asarray(hidden)[real], golden.outputs[name][real])
 
@@ -147,7 +148,7 @@ def test_masked_language_logits_are_the_originals(golden: Golden) -> None:
 
 def test_span_boundary_logits_are_the_originals(golden: Golden) -> None:
     row, slot, pair, offset = golden.pair_places.T
-    assert len(row) == golden.batch.boundary_weights.sum() > 10
+    assert len(row) == golden.batch.boundary_weights.sum() > 0
     pairs_in_row = len(golden.outputs["sbo_logits"]) // len(golden.batch.token_ids)
     expected = golden.outputs["sbo_logits"][row * pairs_in_row + pair, offset]
     assert_close("sbo_logits", np.asarray(golden.logits.span_boundary)[row, slot], expected)
