@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,7 @@ class LoadedModel:
     params: Any
     """Nested dicts of float32 arrays; layers separate (`layer_0` and on)."""
     tokenizer: Tokenizer
-    dtype: str = "float32"
+    dtype: Literal["float32", "bfloat16", "auto"] = "float32"
     """Of matrix products: float32, bfloat16, or auto for what the device is good at."""
 
     def encode(
@@ -131,7 +131,7 @@ class LoadedModel:
     @cached_property
     def _forward(self) -> Any:
         """The compiled encoder: hidden states, and pooled ones or the state of [CLS]."""
-        dtype = compute_dtype(ComputeConfig(dtype=self.dtype))  # type: ignore[arg-type]
+        dtype = compute_dtype(ComputeConfig(dtype=self.dtype))
         encoder = Encoder(self.config, ComputeConfig(), dtype)
 
         @jax.jit
