@@ -88,6 +88,8 @@ class Checkpoints:
 
         A state saved with its layers in the other layout is read in that one and converted.
         """
+        with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
+            _saved_params(handler, _folder(self._run_dir) / str(step) / "state")
         saved_stacked = self._config_of(step).compute.scan_layers
         to_saved = stack_layers if saved_stacked else unstack_layers
         wanted = to_saved(abstract_state)
@@ -202,11 +204,31 @@ def _kept_step(run_dir: epath.PathLike, step: int | None) -> int:
     return step
 
 
+def _saved_params(handler: ocp.PyTreeCheckpointHandler, path: epath.Path) -> Any:
+    """What a saved state says of its parameters, without reading them.
+
+    Raises:
+        UserError: they lie as the first versions laid them, in `encoder/layers/layer`.
+    """
+    saved = handler.metadata(path).tree["params"]
+    paths = (
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, _ in jax.tree_util.tree_leaves_with_path(saved)
+    )
+    if any(path.startswith("encoder/layers/layer/") for path in paths):
+        raise UserError(
+            f"{path.parent}: a checkpoint must lay its layers out as this version does, found the "
+            "layout of an earlier one; go on with the version that wrote it, or start a new run in "
+            "another --workdir"
+        )
+    return saved
+
+
 def _restore_params(path: epath.Path) -> Any:
     """Read the parameters alone out of a saved train state, onto the default device."""
     # The handler itself: a Checkpointer warns that one item of a checkpoint has no metadata file.
     with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
-        saved = handler.metadata(path).tree["params"]
+        saved = _saved_params(handler, path)
         device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), saved)
         arguments = jax.tree.map(lambda _: ocp.ArrayRestoreArgs(sharding=device), params)

@@ -155,6 +155,19 @@ def test_a_run_that_has_saved_nothing_yet_is_an_error(tmp_path: Path, unfinished
         load_run(tmp_path)
 
 
+def test_the_layout_of_an_earlier_version_is_an_error_and_no_traceback(
+    tmp_path: Path, config: PretrainConfig
+) -> None:
+    old = {"params": {"encoder": {"layers": {"layer": {"bias": jnp.zeros((1, 3))}}}}}
+    with Checkpoints(tmp_path, config, tokenizer_fingerprint="abc") as checkpoints:
+        checkpoints.save(1, old, position=DataPosition(0), held_out_loss=None)
+        checkpoints.wait()
+        with pytest.raises(UserError, match="found the layout of an earlier one"):
+            checkpoints.restore(1, abstract_state(config, MeshConfig()))
+    with pytest.raises(UserError, match="go on with the version that wrote it"):
+        load_run(tmp_path)
+
+
 def test_what_is_saved_is_the_state_of_that_moment_though_its_memory_is_used_again(
     tmp_path: Path,
 ) -> None:
