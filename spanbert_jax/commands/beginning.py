@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from spanbert_jax.config import PretrainConfig
 from spanbert_jax.errors import UserError
-from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, newest_step
+from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
 from spanbert_jax.training.loop import Progress
 from spanbert_jax.training.pretraining import Pretraining
 from spanbert_jax.training.run_folder import read_config
@@ -15,13 +15,15 @@ from spanbert_jax.weights.loading import Pretrained
 from spanbert_jax.weights.starting import read_start, with_start
 
 
-def with_origin_of_run(config: PretrainConfig) -> PretrainConfig:
+def with_origin_of_run(config: PretrainConfig, *, taken: int | None) -> PretrainConfig:
     """The config with the `init_from` that its run began with, where it has taken a step.
+
+    taken: step of the run's newest checkpoint, None for a new run.
 
     Raises:
         UserError: the config names other weights.
     """
-    begun = read_config(config.workdir) if newest_step(config.workdir) is not None else None
+    begun = None if taken is None else read_config(config.workdir)
     if begun is None:
         return config
     if config.init_from not in ("", begun.init_from):
@@ -36,15 +38,17 @@ def with_origin_of_run(config: PretrainConfig) -> PretrainConfig:
 class Beginning:
     """The weights a new run begins with, kept only until its state holds them."""
 
-    def __init__(self, config: PretrainConfig, *, tokenizer_fingerprint: str) -> None:
-        """Read the weights that the config names; none for a run that has taken a step.
+    def __init__(
+        self, config: PretrainConfig, *, taken: int | None, tokenizer_fingerprint: str
+    ) -> None:
+        """Read the weights that the config names; none for a run that has `taken` a step.
 
         Raises:
             UserError: they do not fit the model or the shards.
         """
         self._origin = config.init_from
         self._weights: Pretrained | None = None
-        if config.init_from and newest_step(config.workdir) is None:
+        if config.init_from and taken is None:
             self._weights = read_start(
                 config.init_from, model=config.model, tokenizer_fingerprint=tokenizer_fingerprint
             )

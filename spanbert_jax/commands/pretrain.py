@@ -134,8 +134,8 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
     _check_fill(config, tokenizer)
     taken = newest_step(config.workdir)
     _check_length(config, taken)
-    config = with_origin_of_run(config)
-    beginning = Beginning(config, tokenizer_fingerprint=tokenizer.fingerprint)
+    config = with_origin_of_run(config, taken=taken)
+    beginning = Beginning(config, taken=taken, tokenizer_fingerprint=tokenizer.fingerprint)
     shards = {
         split: open_token_shards(
             config.data.shards,

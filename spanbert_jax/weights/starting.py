@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 
 import jax
-import numpy as np
 from etils import epath
 
 from spanbert_jax.config import ModelConfig
@@ -68,24 +67,15 @@ def with_start(params: Params, start: Pretrained) -> tuple[Params, str]:
     Returns them and a line that says what became of the rest:
     "weights: 199 of 201 matched; initialised: span_boundary_head (10); unused: pooler (2)"
     """
-    given = dict(flatten(start.params))
-    theirs = {path: given[path] for path in given if path not in start.fresh}
-    stacked = is_stacked(params)
-    ours = dict(flatten(unstack_layers(jax.eval_shape(lambda: params)) if stacked else params))
+    theirs = {path: leaf for path, leaf in flatten(start.params) if path not in start.fresh}
+    ours = dict(flatten(unstack_layers(params)))
     matched = [path for path in ours if path in theirs]
     assert all(ours[path].shape == theirs[path].shape for path in matched), "read_start has checked"
-    summary = _summary(matched, ours, theirs)
-    if stacked:
-        host = dict(flatten(unstack_layers(params))) | {path: theirs[path] for path in matched}
-        source = dict(flatten(stack_layers(nest(host))))
-        matched = list(source)
-    else:
-        source = theirs
-    leaves = dict(flatten(params))
-    for path in matched:
-        array = np.asarray(source[path], leaves[path].dtype)
-        leaves[path] = jax.device_put(array, leaves[path].sharding)
-    return nest(leaves), summary
+    begun = nest(ours | {path: theirs[path] for path in matched})
+    if is_stacked(params):
+        begun = stack_layers(begun)
+    begun = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), begun, params)
+    return begun, _summary(matched, ours, theirs)
 
 
 def _summary(matched: list[str], ours: Iterable[str], theirs: Iterable[str]) -> str:
