@@ -3,41 +3,36 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from etils import epath
 from rich.console import Console
 
 from spanbert_jax.config import PretrainConfig
 from spanbert_jax.config.predict import FillConfig
-from spanbert_jax.corpus.tokenizers import load_tokenizer
 from spanbert_jax.errors import UserError
 from spanbert_jax.tasks.fill import FilledText, fill_with_model
 from spanbert_jax.tasks.fill_report import print_filled, render_plain
-from spanbert_jax.training.checkpoint import load_run
-from spanbert_jax.training.run_folder import TOKENIZER_FOLDER
-from spanbert_jax.weights.loading import heads_begun_at_import, model_without
+from spanbert_jax.weights.loading import model_without, read_run
 
 
 def run(config: FillConfig) -> None:
     """Fill in the masked spans of the texts and print the candidates."""
     texts = config.texts or _lines_of_standard_input()
     folder = epath.Path(config.checkpoint).expanduser()
-    pretrained = load_run(folder, step=config.step)
-    tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
-    pretrained.check_tokenizer(tokenizer.fingerprint)
+    saved = read_run(folder, step=config.step)
     filled = fill_with_model(
         texts,
-        config=_with_trained_heads(pretrained.config, heads_begun_at_import(folder), folder),
-        params=pretrained.params,
-        tokenizer=tokenizer,
+        config=_with_trained_heads(saved.run.config, saved.fresh_heads, folder),
+        params=saved.run.params,
+        tokenizer=saved.tokenizer,
         top=config.top,
     )
     show(filled, as_json=config.json)
 
 
 def _with_trained_heads(
-    config: PretrainConfig, fresh: set[str], folder: epath.Path
+    config: PretrainConfig, fresh: Set[str], folder: epath.Path
 ) -> PretrainConfig:
     """The config without a span-boundary head that an import began at random: it has no say.
 

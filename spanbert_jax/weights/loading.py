@@ -4,7 +4,7 @@ weights. Out: config, parameters and tokenizer.
 
 import dataclasses
 from collections.abc import Set
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 from etils import epath
@@ -13,12 +13,39 @@ from spanbert_jax.config import ModelConfig
 from spanbert_jax.corpus.files import as_path
 from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer
 from spanbert_jax.model.layer_stack import unstack_layers
-from spanbert_jax.training.checkpoint import load_run
+from spanbert_jax.training.checkpoint import LoadedRun, load_run
 from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER, IMPORTED_FILE, TOKENIZER_FOLDER
 from spanbert_jax.weights.formats.json_file import read_json
 from spanbert_jax.weights.importing import import_weights
 from spanbert_jax.weights.loaded_model import LoadedModel
 from spanbert_jax.weights.parameters import Params, flatten
+
+
+class SavedRun(NamedTuple):
+    """A checkpoint of a run, with what lies beside it."""
+
+    run: LoadedRun
+    tokenizer: Tokenizer
+    imported: dict[str, Any] | None
+    """What `spanbert import` recorded, in the folder of an import; None in that of a real run."""
+
+    @property
+    def fresh_heads(self) -> Set[str]:
+        """Heads that began at random, since the source of an import lacked them."""
+        return set(self.imported["initialised"]) if self.imported else set()
+
+
+def read_run(folder: epath.Path, *, step: int | None = None) -> SavedRun:
+    """Read a run's checkpoint, by default its newest, with the tokenizer it was made with.
+
+    Raises:
+        UserError: `folder` is no run that has saved a checkpoint, or holds another tokenizer.
+    """
+    run = load_run(folder, step=step)
+    tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
+    run.check_tokenizer(tokenizer.fingerprint)
+    record = folder / IMPORTED_FILE
+    return SavedRun(run, tokenizer, read_json(record) if record.exists() else None)
 
 
 class Pretrained(NamedTuple):
@@ -72,19 +99,11 @@ def read_pretrained(path: epath.PathLike, *, step: int | None = None) -> Pretrai
     """Config, parameters and tokenizer of the model at `path`; see `load`."""
     folder = as_path(path)
     if (folder / CHECKPOINT_FOLDER).is_dir():
-        run = load_run(folder, step=step)
-        tokenizer = load_tokenizer(folder / TOKENIZER_FOLDER)
-        run.check_tokenizer(tokenizer.fingerprint)
-        params, heads = unstack_layers(run.params), heads_begun_at_import(folder)
+        saved = read_run(folder, step=step)
+        params, heads = unstack_layers(saved.run.params), saved.fresh_heads
         fresh = frozenset(path for path, _ in flatten(params) if path.split("/")[0] in heads)
-        return Pretrained(run.config.model, params, tokenizer, fresh)
+        return Pretrained(saved.run.config.model, params, saved.tokenizer, fresh)
     imported = import_weights(folder)
     assert imported.tokenizer is not None
     fresh = frozenset(imported.matching.missing)
     return Pretrained(imported.model, imported.params, imported.tokenizer, fresh)
-
-
-def heads_begun_at_import(folder: epath.Path) -> set[str]:
-    """Heads of an imported model that its source lacked; none in the folder of a real run."""
-    record = folder / IMPORTED_FILE
-    return set(read_json(record)["initialised"]) if record.exists() else set()

@@ -11,6 +11,7 @@ from spanbert_jax.config.predict import FillConfig
 from spanbert_jax.errors import UserError
 from spanbert_jax.tasks.fill import Candidate, FilledSpan, FilledText, Opinions
 from spanbert_jax.training.checkpoint import LoadedRun
+from spanbert_jax.weights import loading
 
 
 @pytest.fixture
@@ -30,8 +31,8 @@ def asked(monkeypatch):
     def load_tokenizer(folder) -> SimpleNamespace:
         return SimpleNamespace(fingerprint="abc" if "runs/a/" in str(folder) else "xyz")
 
-    monkeypatch.setattr(predict, "load_run", load_run)
-    monkeypatch.setattr(predict, "load_tokenizer", load_tokenizer)
+    monkeypatch.setattr(loading, "load_run", load_run)
+    monkeypatch.setattr(loading, "load_tokenizer", load_tokenizer)
     monkeypatch.setattr(predict, "fill_with_model", fill_with_model)
     return calls
 
