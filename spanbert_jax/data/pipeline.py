@@ -15,7 +15,6 @@ from jaxtyping import Int32, Int64, Integer, UInt64
 from spanbert_jax.config import BlockKind, MaskingConfig, tokens_of_text
 from spanbert_jax.corpus.shards import (
     Manifest,
-    Shard,
     load_shard,
     read_manifest,
     read_unigram_counts,
@@ -42,7 +41,7 @@ class TokenShards:
     """The blocks of one split, ready to be read."""
 
     tokens: tuple[Integer[np.ndarray, " _"], ...]
-    """Token ids of every shard; memory-mapped where the folder is local."""
+    """Token ids of every shard."""
     blocks: Blocks
     summary: BlockSummary
     vocabulary: Vocabulary
@@ -88,10 +87,7 @@ def open_token_shards(
     manifest = read_manifest(folder)
     for name, remedy in (("train", "more text"), (split, "--held-out 0.01")):
         _require_documents(folder, manifest, split=name, blocks=blocks, remedy=remedy)
-    # asarray: slices of a plain array are made ten times quicker than those of a memmap.
-    shards = tuple(
-        Shard(*map(np.asarray, load_shard(folder, info))) for info in manifest.splits[split]
-    )
+    shards = tuple(load_shard(folder, info) for info in manifest.splits[split])
     max_tokens = tokens_of_text(sequence_length, blocks)
     cut, summary = cut_blocks(shards, max_tokens=max_tokens)
     vocabulary = _vocabulary(folder, manifest)
