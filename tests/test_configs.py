@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from spanbert_jax.config import DataConfig, ModelConfig, OptimizerConfig, PretrainConfig
+from spanbert_jax.config import (
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PretrainConfig,
+    tokens_of_text,
+)
 from spanbert_jax.config.files import config_functions, load_config, load_module
 from spanbert_jax.config.json import changed_fields, from_json, to_json
 from spanbert_jax.errors import ConfigError, UserError
@@ -82,6 +88,18 @@ def test_spanbert_base_has_the_published_numbers():
 
 def test_sentence_pairs_have_a_slot_more_for_the_second_budget():
     assert PretrainConfig(data=DataConfig(blocks="sentence_pair")).num_predictions == 78
+
+
+@pytest.mark.parametrize(("length", "slots"), [(512, 85), (128, 21), (32, 5)])
+def test_packed_rows_have_a_slot_more_for_every_64_tokens(length, slots):
+    data = DataConfig(blocks="packed", sequence_length=length)
+    assert PretrainConfig(data=data).num_predictions == slots
+    assert tokens_of_text(length, "packed") == length - 2
+
+
+def test_packed_rows_need_one_segment_id_and_may_come_without_any():
+    data = DataConfig(blocks="packed")
+    assert PretrainConfig(model=ModelConfig(num_segments=0), data=data).data.blocks == "packed"
 
 
 def test_spanbert_large_is_base_at_the_size_of_bert_large():

@@ -11,6 +11,7 @@ from spanbert_jax.config.data import (
     DataConfig,
     MaskingConfig,
     MaskingScheme,
+    OverLongSentences,
     PrepareConfig,
     tokens_of_text,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "ModelConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
+    "OverLongSentences",
     "PrepareConfig",
     "PretrainConfig",
     "TrainingConfig",

@@ -7,15 +7,17 @@ from typing import Literal
 from spanbert_jax.errors import require, require_positive
 
 MaskingScheme = Literal["geometric_span", "whole_word", "subword"]
-BlockKind = Literal["document", "sentence_pair"]
+BlockKind = Literal["document", "packed", "sentence_pair"]
+OverLongSentences = Literal["split", "original"]
 
 
 def tokens_of_text(sequence_length: int, blocks: BlockKind) -> int:
-    """Tokens of text that a row has room for: what [CLS] and one or two [SEP] leave.
+    """Tokens of text that a row has room for, at most: what [CLS] and one or two [SEP] leave.
 
-    tokens_of_text(512, "document") -> 510, tokens_of_text(512, "sentence_pair") -> 509
+    tokens_of_text(512, "document") -> 510, tokens_of_text(512, "sentence_pair") -> 509,
+    tokens_of_text(512, "packed") -> 510 (of a row that holds one run; each further one costs two)
     """
-    return sequence_length - {"document": 2, "sentence_pair": 3}[blocks]
+    return sequence_length - (3 if blocks == "sentence_pair" else 2)
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,19 @@ class MaskingConfig:
         """Prediction slots P of a row: the budget of a full one, without [CLS] and [SEP].
 
         The two segments of a sentence pair are masked each by itself, so both budgets are rounded
-        up: 509 tokens may be 1 and 508, with budgets of 1 and 77.
+        up: 509 tokens may be 1 and 508, with budgets of 1 and 77. So are those of the runs in a
+        packed row, of which there may be many: it gets one slot more for every 64 tokens, and no
+        more runs than these slots are enough for.
 
         MaskingConfig().num_predictions(512) -> 77
+        MaskingConfig().num_predictions(512, "packed") -> 85
         MaskingConfig().num_predictions(512, "sentence_pair") -> 78
         """
         num_tokens = tokens_of_text(sequence_length, blocks)
         if blocks == "document":
             return self.budget(num_tokens)
+        if blocks == "packed":
+            return self.budget(num_tokens) + sequence_length // 64
         return max(self.budget(n) + self.budget(num_tokens - n) for n in range(1, num_tokens))
 
 
@@ -89,8 +96,15 @@ class DataConfig:
     """Rows in a step over all devices (sec. 4.2)."""
     blocks: BlockKind = "document"
     """document: a row is sentences of one document, as many as fit (SpanBERT, sec. 3.3).
+    packed: documents are cut to rows and what is left of them fills rows together, so that hardly
+    any padding remains; each is a [CLS] text [SEP] with positions of its own, attends to itself
+    alone and is masked by itself.
     sentence_pair: [CLS] A [SEP] B [SEP], for next-sentence prediction, as BERT: B goes on where A
     ends, or, half of the time, comes from another document."""
+    over_long_sentences: OverLongSentences = "split"
+    """What becomes of a sentence that is longer than a row, where --data.blocks is document. split:
+    it is cut over several rows. original: it is left out, and with it, where it is the last of its
+    document, the row of sentences that was not full yet (released code). Counted either way."""
     verify_shards: bool = True
     """Compare every shard's checksum with the manifest before training."""
 
@@ -100,6 +114,12 @@ class DataConfig:
             "must be at least 8", "use 512, as the paper, or 128",
         )  # fmt: skip
         require_positive("--data.batch-size", self.batch_size, "256")
+        require(
+            self.over_long_sentences == "split" or self.blocks == "document",
+            "--data.over-long-sentences", self.over_long_sentences,
+            f"is a rule for blocks of whole sentences, which --data.blocks {self.blocks} has not",
+            "use --data.over-long-sentences split, or --data.blocks document",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class PretrainConfig:
             f"use at most {positions}, or raise --model.max-positions",
         )  # fmt: skip
         require(
-            self.data.blocks == "document" or self.model.num_segments >= 2,
+            self.data.blocks != "sentence_pair" or self.model.num_segments >= 2,
             "--data.blocks", self.data.blocks,
             f"has 2 segments in a row, more than --model.num-segments {self.model.num_segments}",
             "use --model.num-segments 2",
