@@ -12,7 +12,8 @@ import pytest
 from spanbert_jax.config import MaskingConfig
 from spanbert_jax.data import pipeline
 from spanbert_jax.data.batch import PretrainBatch, batch_shapes
-from spanbert_jax.data.pipeline import TokenShards, held_out_batches, open_token_shards
+from spanbert_jax.data.pipeline import held_out_batches
+from spanbert_jax.data.token_shards import TokenShards, open_token_shards
 from spanbert_jax.errors import UserError
 
 LENGTH, BATCH_SIZE = 32, 8
@@ -66,8 +67,14 @@ def original_rows(batch: PretrainBatch) -> list[tuple[int, ...]]:
 
 
 def all_blocks(shards: TokenShards) -> list[tuple[int, ...]]:
-    rows, lengths = shards.read(np.arange(shards.num_blocks))
-    return sorted(tuple(row[:n].tolist()) for row, n in zip(rows, lengths, strict=True))
+    """Read from the files, without order or tf.data."""
+    found = []
+    for number in range(len(shards.pieces)):
+        piece = shards.pieces.read(number)
+        rows, _ = shards.rule.cut(piece)
+        for start, length in zip(rows.start, rows.length, strict=True):
+            found.append(tuple(piece.tokens[start : start + length].tolist()))
+    return sorted(found)
 
 
 def test_batches_have_the_shapes_and_types_of_the_contract(train: TokenShards) -> None:
@@ -84,7 +91,7 @@ def test_shapes_are_static(train: TokenShards) -> None:
     dataset = pipeline.pretrain_dataset(
         train, masking=MaskingConfig(), batch_size=8, max_boundary_offsets=15, seed=0
     )
-    assert all(None not in spec.shape for spec in dataset.element_spec)
+    assert all(None not in spec.shape for spec in dataset.dataset.element_spec)
 
 
 def test_every_block_is_seen_once_an_epoch_and_partial_batches_are_carried_over(
@@ -182,7 +189,7 @@ def test_words_and_special_tokens_come_from_the_tokenizer_of_the_shards(train: T
     assert (vocabulary.pad_id, vocabulary.cls_id, vocabulary.sep_id, vocabulary.mask_id) == (
         0, 2, 3, 4,
     )  # fmt: skip
-    assert vocabulary.cumulative_counts[-1] == train.summary.num_tokens
+    assert vocabulary.cumulative_counts[-1] == train.summary.counts.num_tokens
 
 
 def test_without_held_out_documents_the_remedy_is_named(make_shards: Callable[..., Path]) -> None:
