@@ -21,7 +21,7 @@ from spanbert_jax.training.host_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from spanbert_jax.commands.beginning import Beginning
-    from spanbert_jax.data.pipeline import TokenShards
+    from spanbert_jax.data.token_shards import TokenShards
     from spanbert_jax.training.checkpoint import DataPosition
     from spanbert_jax.training.console import Console
     from spanbert_jax.training.interrupts import StopRequest
@@ -121,7 +121,7 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
     import jax
 
     from spanbert_jax.commands.beginning import Beginning, with_origin_of_run
-    from spanbert_jax.data.pipeline import open_token_shards
+    from spanbert_jax.data.token_shards import open_token_shards
     from spanbert_jax.training.checkpoint import newest_step
     from spanbert_jax.training.console import open_console
     from spanbert_jax.training.interrupts import StopRequest

@@ -65,7 +65,10 @@ class BlockSummary(NamedTuple):
     def __str__(self) -> str:
         made = self.counts
         filled = made.filled_share(self.sequence_length)
-        parts = [f"{made.num_tokens:,} tokens of text", f"{made.num_split_sentences:,} sentences split"]
+        parts = [
+            f"{made.num_tokens:,} tokens of text",
+            f"{made.num_split_sentences:,} sentences split",
+        ]
         if made.num_dropped_sentences:
             parts.append(
                 f"{made.num_dropped_sentences:,} over-long sentences "

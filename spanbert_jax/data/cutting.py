@@ -22,6 +22,7 @@ from spanbert_jax.corpus.files import as_path, write_file
 from spanbert_jax.corpus.pieces import Shard
 from spanbert_jax.corpus.progress import Progress
 from spanbert_jax.data.blocks import RowCounts, Rows, document_rows
+from spanbert_jax.data.packing import packed_rows
 from spanbert_jax.data.windows import Pieces
 
 COUNTS_FOLDER = "blocks"
@@ -48,18 +49,14 @@ class BlockRule:
     def cut(self, piece: Shard) -> tuple[Rows, RowCounts]:
         """The rows of one piece; its token ids are not looked at."""
         if self.blocks == "packed":
-            from spanbert_jax.data.packing import packed_rows
-
             masking = MaskingConfig(mask_ratio=self.mask_ratio)
             return packed_rows(
                 piece,
                 sequence_length=self.sequence_length,
                 max_slots=masking.num_predictions(self.sequence_length, "packed"),
-                mask_ratio=self.mask_ratio,
+                budget=masking.budget,
             )
-        return document_rows(
-            piece, max_tokens=self.max_tokens, over_long=self.over_long_sentences
-        )
+        return document_rows(piece, max_tokens=self.max_tokens, over_long=self.over_long_sentences)
 
 
 def count_rows(

@@ -198,7 +198,7 @@ def _epochs_and_blocks(
 
 
 def _with_shapes(rows: RowBatch, *, num_rows: int, length: int) -> RowBatch:
-    """What is known of the rows when the graph is built: all but the number of segments and tags."""
+    """What is known of rows when the graph is built: all but the numbers of segments and tags."""
     shapes: dict[str, list[int | None]] = dict.fromkeys(RowBatch._fields, [None])
     for name in ("token_ids", "document_ids", "position_ids", "segment_ids"):
         shapes[name] = [num_rows, length]

@@ -5,7 +5,6 @@ Of the corpus a host holds the windows that it reads from, and 100 bytes for eac
 """
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +23,7 @@ from spanbert_jax.data.masking import RowBatch, Vocabulary
 from spanbert_jax.data.order import DataOrder, Places
 from spanbert_jax.data.rows import empty_runs, join, lay_out
 from spanbert_jax.data.sentence_pairs import Choices, make_pairs
-from spanbert_jax.data.windows import Pieces, Window, Windows, load_window
+from spanbert_jax.data.windows import Pieces, Windows, load_window
 from spanbert_jax.errors import UserError
 
 
@@ -181,9 +180,7 @@ def open_token_shards(
     counts = count_rows(
         pieces, rule, folder=folder, split=split, progress=progress or SilentProgress()
     )
-    shards = TokenShards(
-        pieces, rule=rule, counts=counts, vocabulary=_vocabulary(folder, manifest)
-    )
+    shards = TokenShards(pieces, rule=rule, counts=counts, vocabulary=_vocabulary(folder, manifest))
     if not shards.num_blocks:
         raise UserError(
             f"--data.over-long-sentences {over_long_sentences}: must leave text to train on, but "

@@ -140,9 +140,13 @@ class Windows:
                 self._loading.pop((epoch, window), None)
             raise
 
+    @property
+    def held(self) -> int:
+        """Windows in memory or on their way there."""
+        with self._lock:
+            return len(self._loading)
+
     def _request(self, key: tuple[int, int]) -> "Future[Window]":
         if key not in self._loading:
-            self._loading[key] = self._loader.submit(
-                lambda: self._load(self._order.pieces(*key))
-            )
+            self._loading[key] = self._loader.submit(lambda: self._load(self._order.pieces(*key)))
         return self._loading[key]

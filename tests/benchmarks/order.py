@@ -3,10 +3,10 @@
     python tests/benchmarks/order.py
     python tests/benchmarks/order.py --pieces 20000
 
-A corpus of equal pieces of 1,000 blocks, of which ten sources hold a tenth each, one after the
-other: the hardest case, where nothing was shuffled before. Documents of 1 to 19 blocks. Three epochs
-of batches of 256, in the order that training takes and in numpy's permutations of all blocks. One
-JSON line each:
+A corpus of equal pieces of 1,000 blocks, of which ten sources hold a tenth each, documents of 1 to
+19 blocks. Three epochs of batches of 256, in the order that training takes and in numpy's
+permutations of all blocks: once of a corpus as `spanbert prepare` writes it, which mixes documents,
+and once with the sources one after the other, the hardest case. One JSON line each:
 
 rank_correlation        of position in the text and in the order, the largest of three epochs
 epoch_correlation       of the orders of two epochs, the largest of three pairs

@@ -140,9 +140,10 @@ def test_batched_masks_equal_those_of_the_sequential_procedure(
     )  # fmt: skip
     expected = mask_one_by_one(block_ids, **how)
     num_rows, width = block_ids.shape
+    lengths = how.pop("lengths").astype(np.int64)
     rows = lay_out(
         Shard(block_ids.ravel(), *(np.zeros(0, np.int64),) * 2),
-        Runs(np.arange(num_rows + 1), np.arange(num_rows) * width, how.pop("lengths").astype(np.int64)),
+        Runs(np.arange(num_rows + 1), np.arange(num_rows) * width, lengths),
         next_sentence_label=np.full(64, NO_PAIR, np.int32), blocks="document",
         sequence_length=width + 2, vocabulary=how["vocabulary"],
     )  # fmt: skip

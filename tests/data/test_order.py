@@ -48,7 +48,10 @@ def test_a_place_says_where_in_its_window_a_block_lies() -> None:
     places = of.locate(np.arange(2 * of.num_blocks))
     for epoch, window, row, block in list(zip(*places, strict=True))[::97]:
         rows = np.concatenate(
-            [first_block[piece] + np.arange(MANY[piece]) for piece in of.pieces(int(epoch), int(window))]
+            [
+                first_block[piece] + np.arange(MANY[piece])
+                for piece in of.pieces(int(epoch), int(window))
+            ]
         )
         assert rows[row] == block
 

@@ -17,8 +17,7 @@ def test_bits_are_those_of_the_published_generator() -> None:
 
 def test_bits_are_the_same_outside_of_tensorflow() -> None:
     seeds, counters = (
-        np.random.default_rng(i).integers(0, 2**64 - 1, 1_000, np.uint64)
-        for i in range(2)
+        np.random.default_rng(i).integers(0, 2**64 - 1, 1_000, np.uint64) for i in range(2)
     )
     bits = random_bits(tf.constant(seeds), counters=tf.constant(counters)).numpy()
     np.testing.assert_array_equal(host_random_bits(seeds, counters=counters), bits)

@@ -444,19 +444,28 @@ def test_segments_are_masked_as_blocks_of_their_own(shards: TokenShards) -> None
     rng = np.random.default_rng(2)
     lengths = rng.integers(1, 31, (200, 2)).astype(np.int32)
     texts = rng.integers(FIRST_ID, 1_000, (2, 200, 30)).astype(np.int32)
-    texts[np.arange(30) >= lengths.T[:, :, None]] = PAD
-    pair_ids = np.zeros((200, 61), np.int32)
-    for row, (first, second), (a, b) in zip(pair_ids, texts.swapaxes(0, 1), lengths, strict=True):
-        row[: a + 1 + b] = [*first[:a], PAD, *second[:b]]
+    # Of the text of row i, A begins at 60 i and B at 60 i + 30.
+    text = Shard(texts.swapaxes(0, 1).ravel(), *(np.zeros(0, np.int64),) * 2)
+    starts = np.arange(400).reshape(200, 2) * 30
+
+    def rows_of(sides: list[int], **layout) -> RowBatch:
+        splits = np.arange(201) * len(sides)
+        runs = Runs(splits, starts[:, sides].ravel(), lengths[:, sides].ravel().astype(np.int64))
+        labels = np.full(200, NO_PAIR, np.int32)
+        rows = lay_out(
+            text, runs, next_sentence_label=labels, vocabulary=shards.vocabulary, **layout
+        )
+        return RowBatch(*map(tf.constant, rows))
+
     seeds = tf.cast(tf.range(200), tf.uint64)
     how = dict(vocabulary=shards.vocabulary, config=MaskingConfig(), max_boundary_offsets=15)
-    vocabulary = shards.vocabulary
     pairs = mask_rows(
-        row_batch(pair_ids, lengths, vocabulary=vocabulary), seeds=seeds, num_predictions=10, **how
-    )
+        rows_of([0, 1], blocks="sentence_pair", sequence_length=63), seeds=seeds,
+        num_predictions=10, **how,
+    )  # fmt: skip
     alone = [
         mask_rows(
-            row_batch(texts[i], lengths[:, i : i + 1], vocabulary=vocabulary), num_predictions=5,
+            rows_of([i], blocks="document", sequence_length=32), num_predictions=5,
             seeds=fold_in(seeds, tf.constant(i)), **how,
         )
         for i in range(2)
