@@ -56,50 +56,24 @@ def add_counts(counts: Iterable[RowCounts]) -> RowCounts:
     return RowCounts(*map(sum, zip(RowCounts(), *counts, strict=True)))
 
 
-class Blocks(NamedTuple):
-    """Where each of the N blocks lies; a block's index is its identity in order and masks."""
-
-    shard: Int32[np.ndarray, " blocks"]
-    start: Int64[np.ndarray, " blocks"]
-    """Offset of its first token in the shard."""
-    length: Int32[np.ndarray, " blocks"]
-
-
 class BlockSummary(NamedTuple):
-    """What cutting into blocks made of the text; `str()` is one line for the log."""
+    """What cutting into rows made of the text; `str()` is one line for the log."""
 
-    num_blocks: int
-    num_tokens: int
-    max_tokens: int
-    num_split_sentences: int
-
-    @property
-    def padding_share(self) -> float:
-        """Share of the blocks' places that stay empty."""
-        return 1.0 - self.num_tokens / max(1, self.num_blocks * self.max_tokens)
+    sequence_length: int
+    counts: RowCounts
 
     def __str__(self) -> str:
-        return (
-            f"{self.num_blocks:,} blocks of up to {self.max_tokens} tokens: "
-            f"{self.num_tokens:,} tokens, {self.padding_share:.1%} padding, "
-            f"{self.num_split_sentences:,} over-long sentences split"
-        )
-
-
-def cut_blocks(shards: Iterable[Shard], *, max_tokens: int) -> tuple[Blocks, BlockSummary]:
-    """Blocks of all shards, in the order of the text."""
-    parts, num_tokens, num_split = [], 0, 0
-    for index, shard in enumerate(shards):
-        starts, lengths = document_blocks(
-            shard.sentence_ends, document_ends=shard.document_ends, max_tokens=max_tokens
-        )
-        parts.append(Blocks(np.full(len(starts), index, np.int32), starts, lengths))
-        num_tokens += len(shard.tokens)
-        num_split += int(np.sum(np.diff(shard.sentence_ends, prepend=0) > max_tokens))
-    empty = Blocks(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int32))
-    blocks = Blocks(*(np.concatenate(arrays) for arrays in zip(empty, *parts, strict=True)))
-    assert int(blocks.length.sum(dtype=np.int64)) == num_tokens
-    return blocks, BlockSummary(len(blocks.start), num_tokens, max_tokens, num_split)
+        made = self.counts
+        filled = made.filled_share(self.sequence_length)
+        parts = [f"{made.num_tokens:,} tokens of text", f"{made.num_split_sentences:,} sentences split"]
+        if made.num_dropped_sentences:
+            parts.append(
+                f"{made.num_dropped_sentences:,} over-long sentences "
+                f"({made.num_dropped_tokens:,} tokens) dropped and {made.num_lost_sentences:,} "
+                f"({made.num_lost_tokens:,} tokens) lost with them"
+            )
+        rows = f"{made.num_rows:,} rows of {self.sequence_length} tokens, {filled:.1%} filled"
+        return f"{rows}: {', '.join(parts)}"
 
 
 def document_rows(

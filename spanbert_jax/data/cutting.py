@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -22,7 +22,6 @@ from spanbert_jax.corpus.files import as_path, write_file
 from spanbert_jax.corpus.pieces import Shard
 from spanbert_jax.corpus.progress import Progress
 from spanbert_jax.data.blocks import RowCounts, Rows, document_rows
-from spanbert_jax.data.packing import packed_rows
 from spanbert_jax.data.windows import Pieces
 
 COUNTS_FOLDER = "blocks"
@@ -49,6 +48,8 @@ class BlockRule:
     def cut(self, piece: Shard) -> tuple[Rows, RowCounts]:
         """The rows of one piece; its token ids are not looked at."""
         if self.blocks == "packed":
+            from spanbert_jax.data.packing import packed_rows
+
             masking = MaskingConfig(mask_ratio=self.mask_ratio)
             return packed_rows(
                 piece,
@@ -95,7 +96,7 @@ def count_rows(
     return counts
 
 
-def _count(pieces: Pieces, rule: BlockRule):
+def _count(pieces: Pieces, rule: BlockRule) -> Callable[[int], RowCounts]:
     return lambda number: rule.cut(pieces.read_layout(number))[1]
 
 

@@ -8,6 +8,7 @@ example.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -36,7 +37,7 @@ class ReadErrors:
     def kept(self, read: Callable[..., RowBatch]) -> Callable[..., RowBatch]:
         """`read`, its error kept."""
 
-        def reading(*args: np.ndarray) -> RowBatch:
+        def reading(*args: Any) -> RowBatch:
             try:
                 return read(*args)
             except UserError as error:
@@ -169,9 +170,9 @@ def masked_rows(
     )  # fmt: skip
     epochs, blocks = (tf.ensure_shape(each, examples.shape) for each in (epochs, blocks))
     seeds = fold_in(fold_in(tf.constant(seed, tf.uint64), epochs), blocks)
-    draws = draw_pairs(seeds, max_tokens=shards.rule.max_tokens)
-    if shards.block_kind != "sentence_pair":
-        draws = tuple(draw[:, :0] for draw in draws)
+    draws: tuple[tf.Tensor, ...] = ()
+    if shards.block_kind == "sentence_pair":
+        draws = draw_pairs(seeds, max_tokens=shards.rule.max_tokens)
     num_filled = tf.size(examples)
     if end_example is not None:
         num_filled = tf.reduce_sum(tf.cast(examples < end_example, tf.int32))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from etils import epath
-from jaxtyping import Float64, Int64, UInt64
+from jaxtyping import Int64
 
 from spanbert_jax.config import BlockKind, MaskingConfig, OverLongSentences
 from spanbert_jax.corpus.pieces import Shard
@@ -93,25 +93,27 @@ class RowReader:
     def read(
         self,
         examples: Int64[np.ndarray, " n"],
-        num_filled: int,
-        choices: Float64[np.ndarray, "n 4"],
-        drop_bits: UInt64[np.ndarray, "n words"],
+        num_filled: int | np.integer,
+        *draws: np.ndarray,
     ) -> RowBatch:
         """The rows of ascending examples; those from `num_filled` on are left empty.
 
-        choices, drop_bits: what sentence pairs draw for each row; other rows need none.
+        draws: of each row, as `draw_pairs` gives them; only sentence pairs draw anything.
 
         Raises:
             UserError: a piece of the corpus is missing or altered.
         """
+        num_filled = int(num_filled)
         places = self.order.locate(examples[:num_filled])
-        starts = np.flatnonzero(np.diff(places.window, prepend=-1) | np.diff(places.epoch, prepend=-1))
+        changes = (np.diff(field, prepend=-1) for field in (places.epoch, places.window))
+        starts = np.flatnonzero(np.logical_or(*changes))
         ends = [*starts.tolist(), num_filled][1:]
         batches = [
             self._of_window(
-                Places(*(field[a:b] for field in places)), choices[a:b], drop_bits[a:b],
+                Places(*(field[a:b] for field in places)),
+                [draw[a:b] for draw in draws],
                 last_example=int(examples[b - 1]),
-            )  # fmt: skip
+            )
             for a, b in zip(starts.tolist(), ends, strict=True)
         ]
         if num_filled < len(examples):
@@ -121,8 +123,7 @@ class RowReader:
     def _of_window(
         self,
         places: Places,
-        choices: Float64[np.ndarray, "n 4"],
-        drop_bits: UInt64[np.ndarray, "n words"],
+        draws: list[np.ndarray],
         *,
         last_example: int,
     ) -> RowBatch:
@@ -133,6 +134,7 @@ class RowReader:
         runs = window.runs(places.row)
         labels = np.full(len(places.row), NO_PAIR, np.int32)
         if self.rule.blocks == "sentence_pair":
+            choices, drop_bits = draws
             runs, labels = make_pairs(
                 window.text, runs, Choices(*choices.T), max_tokens=self.rule.max_tokens,
                 drop_bits=drop_bits,

@@ -7,10 +7,10 @@ import pytest
 
 from spanbert_jax.corpus.shards import Shard
 from spanbert_jax.data.blocks import (
+    BlockSummary,
     RowCounts,
     Rows,
     add_counts,
-    cut_blocks,
     document_blocks,
     document_rows,
     reachable,
@@ -96,19 +96,20 @@ def test_empty_sentences_and_documents_make_no_blocks() -> None:
 
 def test_a_shard_without_text_has_no_blocks() -> None:
     empty = Shard(np.zeros(0, np.uint16), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    blocks, summary = cut_blocks([empty], max_tokens=10)
-    assert len(blocks.start) == summary.num_blocks == summary.num_tokens == 0
+    rows, counts = document_rows(empty, max_tokens=10)
+    assert len(rows.start) == counts.num_rows == counts.num_tokens == 0
+    assert rows.row_splits.tolist() == [0]
 
 
-def test_the_summary_counts_padding_and_split_sentences() -> None:
-    shard = Shard(np.zeros(17, np.uint16), np.array([2, 4, 7, 8, 17]), np.array([3, 5]))
-    blocks, summary = cut_blocks([shard, shard], max_tokens=4)
-    assert blocks.shard.tolist() == [0] * 6 + [1] * 6
-    assert summary.num_blocks == 12
-    assert summary.num_split_sentences == 2
-    assert summary.padding_share == pytest.approx(1 - 34 / 48)
-    assert str(summary) == (
-        "12 blocks of up to 4 tokens: 34 tokens, 29.2% padding, 2 over-long sentences split"
+def test_the_summary_says_how_full_rows_are_and_what_was_split_and_left_out() -> None:
+    made = RowCounts(num_rows=12, num_segments=12, num_tokens=34, num_split_sentences=2)
+    summary = "12 rows of 6 tokens, 80.6% filled: 34 tokens of text, 2 sentences split"
+    assert str(BlockSummary(6, made)) == summary
+    made = made._replace(
+        num_dropped_sentences=3, num_dropped_tokens=90, num_lost_sentences=1, num_lost_tokens=4
+    )
+    assert str(BlockSummary(6, made)) == (
+        f"{summary}, 3 over-long sentences (90 tokens) dropped and 1 (4 tokens) lost with them"
     )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from spanbert_jax.config import MaskingConfig
+from spanbert_jax.corpus.pieces import Shard
 from spanbert_jax.data import masking, spans
 from spanbert_jax.data.batch import NO_PAIR, PretrainBatch
 from spanbert_jax.data.host_tensorflow import tf
@@ -17,7 +18,7 @@ from spanbert_jax.data.masking import (
     segment_seeds,
 )
 from spanbert_jax.data.random_bits import fold_in
-from spanbert_jax.data.rows import rows_of_texts
+from spanbert_jax.data.rows import Runs, lay_out
 from spanbert_jax.data.spans import (
     Segments,
     Spans,
@@ -53,9 +54,12 @@ def random_blocks(num_rows: int = NUM_ROWS) -> tuple[np.ndarray, np.ndarray]:
 
 def mask(block_ids: np.ndarray, *, lengths: np.ndarray, seeds: np.ndarray, **how) -> PretrainBatch:
     config = MaskingConfig(**how)
-    rows = rows_of_texts(
-        block_ids, lengths=lengths[:, None], vocabulary=vocabulary(),
-        next_sentence_label=np.full(len(lengths), NO_PAIR, np.int32),
+    num_rows, width = block_ids.shape
+    rows = lay_out(
+        Shard(block_ids.ravel(), *(np.zeros(0, np.int64),) * 2),
+        Runs(np.arange(num_rows + 1), np.arange(num_rows) * width, lengths.astype(np.int64)),
+        next_sentence_label=np.full(len(lengths), NO_PAIR, np.int32), blocks="document",
+        sequence_length=width + 2, vocabulary=vocabulary(),
     )  # fmt: skip
     batch = mask_rows(
         RowBatch(*map(tf.constant, rows)),

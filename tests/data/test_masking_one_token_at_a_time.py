@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from spanbert_jax.config import MaskingConfig
+from spanbert_jax.corpus.pieces import Shard
 from spanbert_jax.data import masking, spans
 from spanbert_jax.data.batch import NO_PAIR, PretrainBatch
 from spanbert_jax.data.host_tensorflow import tf
-from spanbert_jax.data.rows import rows_of_texts
+from spanbert_jax.data.rows import Runs, lay_out
 
 VOCAB_SIZE = 1000
 CLS, SEP, MASK, PAD = 1, 2, 3, 0
@@ -138,9 +139,12 @@ def test_batched_masks_equal_those_of_the_sequential_procedure(
         num_predictions=config.num_predictions(122) + 1,
     )  # fmt: skip
     expected = mask_one_by_one(block_ids, **how)
-    rows = rows_of_texts(
-        block_ids, lengths=how.pop("lengths")[:, None], vocabulary=how["vocabulary"],
-        next_sentence_label=np.full(64, NO_PAIR, np.int32),
+    num_rows, width = block_ids.shape
+    rows = lay_out(
+        Shard(block_ids.ravel(), *(np.zeros(0, np.int64),) * 2),
+        Runs(np.arange(num_rows + 1), np.arange(num_rows) * width, how.pop("lengths").astype(np.int64)),
+        next_sentence_label=np.full(64, NO_PAIR, np.int32), blocks="document",
+        sequence_length=width + 2, vocabulary=how["vocabulary"],
     )  # fmt: skip
     actual = masking.mask_rows(
         masking.RowBatch(*map(tf.constant, rows)), seeds=tf.constant(how.pop("seeds")),
