@@ -16,6 +16,16 @@ SPECIAL_TOKENS = 2
 """[CLS] and [SEP] around a run."""
 
 
+class RowLimits(NamedTuple):
+    """What a row has room for."""
+
+    sequence_length: int
+    max_slots: int
+    """Prediction slots of a row."""
+    budgets: Sequence[int]
+    """Slots that a run of 0, 1, 2, ... tokens needs, ascending, at least one."""
+
+
 class AlikeRows(NamedTuple):
     """Rows, one after the other, that hold runs of the same lengths."""
 
@@ -37,33 +47,27 @@ class Placed(NamedTuple):
 
 
 def best_fit(
-    lengths: Int32[np.ndarray, " runs"],
-    *,
-    sequence_length: int,
-    budgets: Sequence[int],
-    max_slots: int,
+    lengths: Int32[np.ndarray, " runs"], *, limits: RowLimits
 ) -> Int64[np.ndarray, " runs"]:
     """Number of the row that each run goes into.
 
     lengths = [3, 8, 3, 5, 1], rows of 15 tokens and slots enough -> [0, 0, 1, 1, 1]
     (with [CLS] and [SEP] the runs take 5, 10, 5, 7 and 3 places)
-
-    budgets: prediction slots that a run of 0, 1, 2, ... tokens needs, one at least;
-    max_slots: those of a row.
     """
     order = np.argsort(-lengths, kind="stable")
     sizes, counts = (array[::-1].tolist() for array in np.unique(lengths, return_counts=True))
-    least = (sizes[-1] + SPECIAL_TOKENS, budgets[sizes[-1]]) if sizes else (0, 0)
+    least = (sizes[-1] + SPECIAL_TOKENS, limits.budgets[sizes[-1]]) if sizes else (0, 0)
     placed: list[Placed] = []
     open_rows: list[AlikeRows] = []
     num_rows = 0
     for size, count in zip(sizes, counts, strict=True):
-        cost, slots = size + SPECIAL_TOKENS, budgets[size]
+        cost, slots = size + SPECIAL_TOKENS, limits.budgets[size]
         while count:
             rows = _take_fullest(open_rows, cost=cost, slots=slots)
             if rows is None:
-                in_row = min(sequence_length // cost, max_slots // slots)
-                rows = AlikeRows(sequence_length, max_slots, num_rows, -(-count // in_row))
+                in_row = min(limits.sequence_length // cost, limits.max_slots // slots)
+                number = -(-count // in_row)
+                rows = AlikeRows(limits.sequence_length, limits.max_slots, num_rows, number)
                 num_rows += rows.number
             for runs_in_row, left in _fill(rows, count, cost=cost, slots=slots):
                 if runs_in_row:

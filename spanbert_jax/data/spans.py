@@ -251,12 +251,12 @@ def _draws_per_round(
     """Draws that hide what is missing in most segments, rejected ones included, but not too many.
 
     The work of a round grows with the square of its draws: measured best are 30 for spans in 510
-    tokens, 10 to 13 in 126, and several rounds of 32 where every span is one word.
+    tokens, 10 to 13 in 126, 4 in 25, and several rounds of 32 where every span is one word.
     """
     mean_words = len(length_law) - float(np.sum(length_law[:-1]))
     mean_missing = tf.reduce_mean(tf.cast(num_missing, tf.float64))
-    num_draws = tf.cast(tf.math.ceil(1.2 * mean_missing / mean_words), tf.int32) + 5
-    return tf.minimum(num_draws, 32)
+    num_spans = tf.cast(tf.math.ceil(1.2 * mean_missing / mean_words), tf.int32)
+    return tf.minimum(num_spans + tf.minimum(num_spans, 5), 32)
 
 
 def _scaled(

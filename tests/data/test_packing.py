@@ -7,14 +7,23 @@ import pytest
 
 from spanbert_jax.config import MaskingConfig
 from spanbert_jax.corpus.shards import Shard
-from spanbert_jax.data.best_fit import AlikeRows, Placed, _fill, _rows_of_placed, best_fit
+from spanbert_jax.data.best_fit import (
+    AlikeRows,
+    Placed,
+    RowLimits,
+    _fill,
+    _rows_of_placed,
+    best_fit,
+)
 from spanbert_jax.data.blocks import RowCounts, Rows, document_rows
-from spanbert_jax.data.packing import (
+from spanbert_jax.data.document_runs import (
     MIN_RUN_TOKENS,
     cut_documents,
+    end_of_run,
     num_cut_sentences,
-    packed_rows,
 )
+from spanbert_jax.data.hole_filling import PlacedRuns, fill_holes, find_holes
+from spanbert_jax.data.packing import packed_rows
 
 
 def piece_of(sizes: np.ndarray, *, seed: int = 0, mean_sentence: int = 25) -> Shard:
@@ -31,6 +40,7 @@ def piece_of(sizes: np.ndarray, *, seed: int = 0, mean_sentence: int = 25) -> Sh
 SIZES = {
     "tweets": np.random.default_rng(0).normal(25, 10, 2_000).astype(int).clip(1),
     "words": np.random.default_rng(1).integers(1, 4, 3_000),
+    "news": np.random.default_rng(4).normal(300, 60, 200).astype(int).clip(1),
     "articles": np.random.default_rng(2).lognormal(5.5, 1.1, 200).astype(int).clip(1),
     "books": np.random.default_rng(3).integers(5_000, 50_000, 3),
     "one giant document": np.array([100_000]),
@@ -67,15 +77,18 @@ def test_the_example_of_cut_documents() -> None:
     assert lengths.tolist() == [4, 63, 59]
 
 
+def test_the_examples_of_end_of_run() -> None:
+    assert end_of_run(4, 126, max_tokens=64, ends=[0, 4, 64, 67, 117, 126]) == 67
+    assert end_of_run(4, 69, max_tokens=64, ends=[0, 4, 40, 69]) == 61
+
+
 def test_the_example_of_num_cut_sentences() -> None:
     assert num_cut_sentences(np.array([0, 3, 4, 9]), sentence_ends=np.array([2, 9, 12])) == 1
 
 
 def test_the_example_of_best_fit() -> None:
-    row = best_fit(
-        np.array([3, 8, 3, 5, 1], np.int32), sequence_length=15, budgets=[0] + [1] * 13,
-        max_slots=9,
-    )  # fmt: skip
+    limits = RowLimits(15, max_slots=9, budgets=[0] + [1] * 13)
+    row = best_fit(np.array([3, 8, 3, 5, 1], np.int32), limits=limits)
     assert row.tolist() == [0, 0, 1, 1, 1]
 
 
@@ -87,15 +100,13 @@ def test_the_examples_of_filling_rows_that_are_alike() -> None:
     assert _rows_of_placed([Placed(4, 2, 3)]).tolist() == [4, 4, 4, 5, 5, 5]
 
 
-def best_fit_one_by_one(
-    lengths: np.ndarray, *, sequence_length: int, budgets: list[int], max_slots: int
-) -> list[int]:
+def best_fit_one_by_one(lengths: np.ndarray, limits: RowLimits) -> list[int]:
     """Places that each row fills; a run goes where, of rows with room for it, least is left."""
     rows: list[list[int]] = []
     for length in sorted(lengths.tolist(), reverse=True):
         rooms = [
-            sequence_length - sum(n + 2 for n in row)
-            if sum(budgets[n] for n in [*row, length]) <= max_slots
+            limits.sequence_length - sum(n + 2 for n in row)
+            if sum(limits.budgets[n] for n in [*row, length]) <= limits.max_slots
             else -1
             for row in rows
         ]
@@ -114,12 +125,33 @@ def test_rows_are_those_of_best_fit_one_run_at_a_time(
 ) -> None:
     # With slots enough, rows of equal room are the same to every run that follows.
     lengths = np.random.default_rng(seed).integers(1, longest + 1, 300).astype(np.int32)
-    how = dict(
-        sequence_length=sequence_length, budgets=[1] * sequence_length, max_slots=sequence_length
-    )
-    row = best_fit(lengths, **how)
+    limits = RowLimits(sequence_length, sequence_length, budgets=[1] * sequence_length)
+    row = best_fit(lengths, limits=limits)
     filled = np.bincount(row, weights=lengths + 2)
-    assert sorted(filled.tolist()) == best_fit_one_by_one(lengths, **how)
+    assert sorted(filled.tolist()) == best_fit_one_by_one(lengths, limits)
+
+
+def test_the_example_of_fill_holes() -> None:
+    limits = RowLimits(512, 85, [MaskingConfig().budget(n) for n in range(511)])
+    runs = PlacedRuns(np.array([0, 300, 600]), np.full(3, 300, np.int32), np.array([0, 1, 2]))
+    holes = find_holes(runs, limits)
+    assert [field.tolist() for field in holes] == [[208] * 3, [210] * 3, [40] * 3]
+    sentence_ends = np.array([150, 300, 600, 900])
+    found = fill_holes(runs, limits=limits, sentence_ends=sentence_ends)
+    assert [field.tolist() for field in found] == [
+        [300, 600, 0, 208], [300, 300, 208, 92], [1, 2, 1, 2],
+    ]  # fmt: skip
+    # Where a sentence ends nearby, the run does so too.
+    found = fill_holes(runs, limits=limits, sentence_ends=np.append(203, sentence_ends[1:]))
+    assert found.length.tolist() == [300, 300, 203, 97]
+
+
+def test_rows_are_left_as_they_are_where_the_others_have_no_room_for_their_text() -> None:
+    limits = RowLimits(512, 85, [MaskingConfig().budget(n) for n in range(511)])
+    for lengths in ([450] * 9, [300, 300], [510]):
+        rows = np.arange(len(lengths))
+        runs = PlacedRuns(510 * rows, np.array(lengths, np.int32), rows)
+        assert fill_holes(runs, limits=limits, sentence_ends=np.array([5_000])) is runs
 
 
 @pytest.mark.parametrize(("kind", "length"), CASES)
@@ -168,7 +200,7 @@ def test_only_documents_that_are_so_short_make_tiny_runs(kind: str, length: int)
 
 
 @pytest.mark.parametrize("length", [128, 512])
-@pytest.mark.parametrize("kind", ["tweets", "articles", "books"])
+@pytest.mark.parametrize("kind", ["tweets", "news", "articles", "books"])
 def test_hardly_any_padding_remains_where_blocks_of_documents_have_much(
     kind: str, length: int
 ) -> None:
