@@ -15,11 +15,13 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from spanbert_jax import __version__
-from spanbert_jax.config import PrepareConfig, PretrainConfig
+from spanbert_jax.config import LengthPhase, PrepareConfig, PretrainConfig
 from spanbert_jax.config.files import load_config, nearest
 from spanbert_jax.config.json import flag_of
+from spanbert_jax.config.phases import TYPED
 from spanbert_jax.config.predict import FillConfig
 from spanbert_jax.config.prepare_flags import prepare_flags_behind_pretrain
 from spanbert_jax.config.weights import ExportConfig, ImportConfig
@@ -212,7 +214,7 @@ def parse_flags(default: ConfigT, arguments: Sequence[str], *, prog: str, about:
     """
     printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(printed):
+        with contextlib.redirect_stderr(printed), _phases_as_words():
             config, unknown = tyro.cli(
                 type(default), default=default, args=_spell_out_switches(arguments, default),
                 prog=prog, description=about,
@@ -225,6 +227,25 @@ def parse_flags(default: ConfigT, arguments: Sequence[str], *, prog: str, about:
     if unknown:
         raise UserError(_unknown_message(unknown[0], default, prog))
     return config
+
+
+def _phases_as_words() -> ConstructorRegistry:
+    """What tells tyro that phases are words, 900000:128:256, and not a flag for each number."""
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def phases(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        if typing.get_args(info.type) != (LengthPhase, ...):
+            return None
+        return PrimitiveConstructorSpec(
+            nargs="*",
+            metavar=f"[{TYPED} ...]",
+            instance_from_str=lambda words: tuple(map(LengthPhase.parse, words)),
+            is_instance=lambda value: isinstance(value, tuple),
+            str_from_instance=lambda value: [str(phase) for phase in value],
+        )
+
+    return registry
 
 
 def _spell_out_switches(arguments: Sequence[str], default: Any) -> list[str]:

@@ -7,9 +7,13 @@ import pytest
 
 from spanbert_jax.config import (
     DataConfig,
+    LengthPhase,
     ModelConfig,
     OptimizerConfig,
     PretrainConfig,
+    RunPhase,
+    TrainingConfig,
+    check_devices,
     tokens_of_text,
 )
 from spanbert_jax.config.files import config_functions, load_config, load_module
@@ -51,6 +55,7 @@ def test_the_configs_are_the_ones_that_the_readme_promises():
         "pretrain.py:bert_base",
         "pretrain.py:bert_large",
         "pretrain.py:bert_base_1seq",
+        "pretrain.py:bert_base_two_phases",
         "pretrain.py:spanbert_base_paper",
         "pretrain.py:spanbert_large_paper",
         "quickstart.py:quickstart",
@@ -120,6 +125,17 @@ def test_bert_of_single_sequences_differs_in_masks_and_objective_alone():
     assert dataclasses.replace(bert, model=base.model, masking=base.masking) == base
 
 
+def test_bert_in_two_phases_differs_in_steps_and_short_rows_alone():
+    bert, two_phases = load("pretrain.py:bert_base"), load("pretrain.py:bert_base_two_phases")
+    assert differences(bert, two_phases) == [
+        ("--data.phases", (), (LengthPhase(900_000, 128),)),
+        ("--training.num-steps", 2_400_000, 1_000_000),
+    ]
+    assert two_phases.phases == (
+        RunPhase(0, 900_000, 128, 256, "900000:128"), RunPhase(900_000, 1_000_000, 512, 256),
+    )  # fmt: skip
+
+
 def differences(one: PretrainConfig, other: PretrainConfig) -> list[tuple[str, object, object]]:
     sections = tuple(field.name for field in dataclasses.fields(PretrainConfig))
     return changed_fields(one, other, sections)
@@ -187,6 +203,50 @@ def test_roberta_has_the_published_numbers():
     assert optimizer.max_grad_norm == 0.0 and base.training.num_steps == 500_000
     assert (large.optimizer.learning_rate, large.optimizer.warmup_steps) == (4e-4, 30_000)
     assert (large.model.num_layers, large.model.hidden_size) == (24, 1_024)
+
+
+PHASES = (LengthPhase(2, 16, 24), LengthPhase(3, 32))
+
+
+def test_phases_lie_one_after_the_other_and_the_last_is_of_the_data_itself():
+    config = PretrainConfig(
+        data=DataConfig(phases=PHASES, batch_size=64), training=TrainingConfig(num_steps=10_000)
+    )
+    assert config.phases == (
+        RunPhase(0, 2, 16, 24, "2:16:24"), RunPhase(2, 5, 32, 64, "3:32"),
+        RunPhase(5, 10_000, 512, 64),
+    )  # fmt: skip
+    of_first = config.of_phase(config.phases[0])
+    assert differences(config, of_first) == [
+        ("--data.sequence-length", 512, 16),
+        ("--data.batch-size", 64, 24),
+        ("--data.phases", PHASES, ()),
+    ]
+    assert PretrainConfig().phases == (RunPhase(0, 2_400_000, 512, 256),)
+
+
+def test_phases_survive_json_and_an_older_run_has_none():
+    config = PretrainConfig(data=DataConfig(phases=PHASES))
+    assert from_json(to_json(config)) == config
+    assert from_json('{"data": {"sequence_length": 64}}').data.phases == ()
+    with pytest.raises(UserError, match=r"--data.phases.sequence-length is '16', expected int"):
+        from_json('{"data": {"phases": [{"num_steps": 2, "sequence_length": "16"}]}}')
+
+
+def test_every_phase_is_split_over_microbatches_and_devices():
+    with pytest.raises(ConfigError) as raised:
+        PretrainConfig(data=DataConfig(phases=PHASES), training=TrainingConfig(num_microbatches=16))
+    assert str(raised.value) == (
+        "--data.phases 2:16:24, batch size 24: is not divisible by --training.num-microbatches 16; "
+        "use 16 or 32"
+    )
+    check_devices(PretrainConfig(data=DataConfig(phases=PHASES)), 8)
+    with pytest.raises(ConfigError) as raised:
+        check_devices(PretrainConfig(data=DataConfig(phases=PHASES)), 16)
+    assert str(raised.value) == (
+        "--data.phases 2:16:24, batch size 24: is not divisible by the 16 devices that share it; "
+        "use 16 or 32"
+    )
 
 
 def test_json_keeps_tuples_none_and_nested_fields_exactly():

@@ -18,6 +18,7 @@ from spanbert_jax.config.data import (
 from spanbert_jax.config.experiment import PretrainConfig, check_devices
 from spanbert_jax.config.model import ComputeConfig, ModelConfig
 from spanbert_jax.config.optimizer import FINE_TUNING_OPTIMIZER, OptimizerConfig
+from spanbert_jax.config.phases import LengthPhase, RunPhase
 from spanbert_jax.config.training import (
     CheckpointConfig,
     MeshConfig,
@@ -31,6 +32,7 @@ __all__ = [
     "CheckpointConfig",
     "ComputeConfig",
     "DataConfig",
+    "LengthPhase",
     "MaskingConfig",
     "MaskingScheme",
     "MeshConfig",
@@ -40,6 +42,7 @@ __all__ = [
     "OverLongSentences",
     "PrepareConfig",
     "PretrainConfig",
+    "RunPhase",
     "TrainingConfig",
     "check_devices",
     "tokens_of_text",

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from spanbert_jax.config.phases import LengthPhase, require_length
 from spanbert_jax.errors import require, require_positive
 
 MaskingScheme = Literal["geometric_span", "whole_word", "subword"]
@@ -94,6 +95,10 @@ class DataConfig:
     """Tokens in a row, [CLS] and [SEP] included (sec. 4.2)."""
     batch_size: int = 256
     """Rows in a step over all devices (sec. 4.2)."""
+    phases: tuple[LengthPhase, ...] = ()
+    """Phases before that of sequence_length and batch_size, one after the other, each typed as
+    STEPS:LENGTH or STEPS:LENGTH:BATCH, such as 900000:128:256 (BERT's nine tenths of short rows).
+    The same shards serve all of them; the flag without a value leaves every phase out."""
     blocks: BlockKind = "document"
     """document: a row is sentences of one document, as many as fit (SpanBERT, sec. 3.3).
     packed: documents are cut to rows and what is left of them fills rows together, so that hardly
@@ -109,10 +114,7 @@ class DataConfig:
     """Compare every shard's checksum with the manifest before training."""
 
     def __post_init__(self) -> None:
-        require(
-            self.sequence_length >= 8, "--data.sequence-length", self.sequence_length,
-            "must be at least 8", "use 512, as the paper, or 128",
-        )  # fmt: skip
+        require_length("--data.sequence-length", self.sequence_length)
         require_positive("--data.batch-size", self.batch_size, "256")
         require(
             self.over_long_sentences == "split" or self.blocks == "document",
