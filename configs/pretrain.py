@@ -152,10 +152,13 @@ def _bert(spanbert: PretrainConfig) -> PretrainConfig:
 
 def worded_by_paper(config: PretrainConfig) -> PretrainConfig:
     """`config` with what the paper says where the released code does something else."""
-    anchor: Literal["subword", "word"] = "word" if config.masking.scheme != "subword" else "subword"
+    masking = config.masking
+    if masking.scheme == "tagged_span":
+        masking = dataclasses.replace(masking, base_scheme="whole_word")
+    anchor: Literal["subword", "word"] = "word" if masking.scheme != "subword" else "subword"
     return dataclasses.replace(
         config,
-        masking=dataclasses.replace(config.masking, anchor=anchor),
+        masking=dataclasses.replace(masking, anchor=anchor),
         optimizer=dataclasses.replace(config.optimizer, weight_decay=0.1),
         objective=ObjectiveConfig(loss_normalization="paper"),
     )

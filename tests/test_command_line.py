@@ -38,7 +38,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_help_names_every_command_with_an_example(capsys, arguments):
     assert program.main(arguments) == 0
     printed = capsys.readouterr().out
-    for command in ("prepare", "pretrain", "predict fill", "import", "export"):
+    for command in ("prepare", "pretrain", "inspect shards", "predict fill", "import", "export"):
         assert f"\n  {command} " in printed
         assert f"\n  spanbert {command} " in printed
 
@@ -54,6 +54,8 @@ def test_version_is_the_version_of_the_package(capsys):
         (["pretrain", "--help"], "--optimizer.learning-rate"),
         (["pretrain", f"{PRETRAIN}:spanbert_base", "--help"], "--model.num-layers"),
         (["prepare", "--help"], "--source"),
+        (["inspect", "--help"], "--mask"),
+        (["inspect", "shards", "--help"], "--masking.tagged-prob"),
         (["predict", "--help"], "--checkpoint"),
         (["predict", "fill", "--help"], "--checkpoint"),
         (["import", "--help"], "--tokenizer"),
@@ -79,6 +81,8 @@ HEAVY = ["jax", "tensorflow", "numpy", "rich", "matplotlib"]
         (["pretrain", QUICKSTART, "--optimizer.learning-rate", "-3"], 2),
         (["pretrain", QUICKSTART, "--optimizer.lerning-rate", "3"], 2),
         (["prepare", "--help"], 0),
+        (["inspect", "shards", "--help"], 0),
+        (["inspect", "shards", "a", "--mask", "span"], 2),
         (["predict", "fill", "--top", "0"], 2),
         (["import", "--help"], 0),
         (["import", "/models/a", "--num-heads", "0"], 2),

@@ -8,6 +8,7 @@ import pytest
 from spanbert_jax.config import (
     DataConfig,
     LengthPhase,
+    MaskingConfig,
     ModelConfig,
     OptimizerConfig,
     PretrainConfig,
@@ -43,7 +44,10 @@ def test_every_config_builds_survives_json_and_documents_itself(name):
 
 
 def test_the_configs_are_the_ones_that_the_readme_promises():
-    schemes = ("masking_subword", "masking_whole_word", "masking_geometric_span")
+    schemes = (
+        "masking_subword", "masking_whole_word", "masking_named_entities", "masking_noun_phrases",
+        "masking_geometric_span",
+    )  # fmt: skip
     objectives = (
         "objective_two_segments_nsp", "objective_one_segment", "objective_one_segment_sbo",
     )  # fmt: skip
@@ -159,16 +163,19 @@ KEPT = ("--checkpoint.keep-every-steps", 0, 1_200_000)
 
 def test_rows_of_the_ablation_tables_differ_in_what_the_table_compares():
     bert, spanbert = load("pretrain.py:bert_large"), load("pretrain.py:spanbert_large")
-    subword, whole_word, geometric, pairs, single, single_sbo = (
+    subword, whole_word, entities, phrases, geometric, pairs, single, single_sbo = (
         load(f"ablations.py:{row}")
         for row in (
-            "masking_subword", "masking_whole_word", "masking_geometric_span",
+            "masking_subword", "masking_whole_word", "masking_named_entities",
+            "masking_noun_phrases", "masking_geometric_span",
             "objective_two_segments_nsp", "objective_one_segment", "objective_one_segment_sbo",
         )
     )  # fmt: skip
     assert differences(bert, subword) == [KEPT]
     scheme = "--masking.scheme"
     assert differences(subword, whole_word) == [(scheme, "subword", "whole_word")]
+    assert differences(subword, entities) == [(scheme, "subword", "tagged_span")]
+    assert phrases == entities
     assert differences(subword, geometric) == [(scheme, "subword", "geometric_span")]
     assert pairs == geometric
     assert differences(pairs, single) == [
@@ -185,8 +192,11 @@ def test_every_reading_of_the_paper_differs_in_anchors_weight_decay_and_normaliz
     released = load_config(name.removesuffix("_paper"))
     # Single tokens are what they are, wherever they are drawn from.
     anchors = released.masking.scheme != "subword"
+    # Beside annotated spans the released code hides spans, the paper words.
+    tagged = released.masking.scheme == "tagged_span"
     assert differences(released, load_config(name)) == [
         *([("--masking.anchor", "subword", "word")] if anchors else []),
+        *([("--masking.base-scheme", "geometric_span", "whole_word")] if tagged else []),
         ("--objective.loss-normalization", "original", "paper"),
         ("--optimizer.weight-decay", 0.01, 0.1),
     ]
@@ -276,6 +286,7 @@ def test_a_field_that_an_older_version_did_not_write_takes_its_default():
         ('{"model": {"num_layers": true}}', "--model.num-layers is True"),
         ('{"model": {"vocab_size": 1.5}}', "--model.vocab-size is 1.5"),
         ('{"masking": {"scheme": "spans"}}', "--masking.scheme is 'spans'"),
+        ('{"masking": {"base_scheme": "tagged_span"}}', "--masking.base-scheme is 'tagged_span'"),
         ('{"fill": "text"}', "--fill is 'text'"),
         ('{"fill": [1]}', "--fill is 1, expected str"),
         ('{"model": 3}', "--model is 3, expected ModelConfig"),
@@ -287,6 +298,34 @@ def test_json_of_another_shape_is_an_error_that_names_the_field(text, part):
     with pytest.raises(UserError) as raised:
         from_json(text)
     assert part in str(raised.value)
+
+
+def test_draws_beside_annotated_spans_follow_the_base_scheme_all_others_their_own():
+    assert MaskingConfig(scheme="uniform_span").untagged_scheme == "uniform_span"
+    tagged = MaskingConfig(scheme="tagged_span", base_scheme="whole_word")
+    assert tagged.untagged_scheme == "whole_word"
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"mask_ratio": 0.0}, "--masking.mask-ratio 0.0: must be between 0 and 1"),
+        ({"mask_ratio": 1.0}, "--masking.mask-ratio 1.0: must be between 0 and 1"),
+        ({"geometric_p": 0.0}, "--masking.geometric-p 0.0: must be between 0 and 1"),
+        ({"geometric_p": 1.0}, "--masking.geometric-p 1.0: must be between 0 and 1"),
+        ({"max_span_words": 0}, "--masking.max-span-words 0: must be greater than 0"),
+        ({"tagged_prob": -0.1}, "--masking.tagged-prob -0.1: must be in [0, 1)"),
+        ({"tagged_prob": 1.0}, "--masking.tagged-prob 1.0: must be in [0, 1)"),
+        ({"tagged_prob": float("nan")}, "--masking.tagged-prob nan: must be in [0, 1)"),
+        ({"mask_token_prob": -0.1}, "--masking.mask-token-prob -0.1: with"),
+        ({"random_token_prob": 0.3}, "--masking.mask-token-prob 0.8: with --masking.random-token"),
+    ],
+)
+def test_a_value_of_masking_that_is_out_of_range_names_its_rule(values, message):
+    with pytest.raises(ConfigError) as raised:
+        MaskingConfig(**values)
+    assert str(raised.value).startswith(message)
+    assert "; use " in str(raised.value)
 
 
 def test_json_with_a_value_out_of_range_is_a_config_error():

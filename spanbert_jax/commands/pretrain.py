@@ -14,6 +14,7 @@ from spanbert_jax.config.prepare_flags import prepare_flags_behind_pretrain
 from spanbert_jax.corpus.prepare import prepare
 from spanbert_jax.corpus.progress import show_progress
 from spanbert_jax.corpus.shards import Manifest, read_manifest, verify_shards
+from spanbert_jax.corpus.tagged import require_tags
 from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer
 from spanbert_jax.errors import UserError, require
 from spanbert_jax.training import run_folder
@@ -41,6 +42,7 @@ def run(config: PretrainConfig) -> int:
     _check_origin_exists(config.init_from)
     config, manifest = resolve(config)
     _check_resumable(config, manifest)
+    require_tags(config.data.shards, manifest, masking=config.masking, flag="--masking.scheme")
     if config.data.verify_shards:
         verify_shards(config.data.shards, manifest)
     return train(config, tokenizer_file=epath.Path(config.data.shards) / manifest.tokenizer.file)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from spanbert_jax.config import PretrainConfig, RunPhase
-from spanbert_jax.corpus.progress import show_progress
+from spanbert_jax.corpus.progress import Progress, show_progress
 from spanbert_jax.corpus.shards import SPLITS
 from spanbert_jax.data.batch import PretrainBatch
 from spanbert_jax.data.pipeline import held_out_batches, pretrain_dataset
@@ -30,6 +30,11 @@ class RunShards:
             UserError: the folder holds no shards, or too few documents for any phase.
         """
         self._config = config
+        with show_progress() as progress:
+            # Rows of every length are counted now: later the run would wait, and say nothing.
+            for phase in {phase.sequence_length: phase for phase in config.phases}.values():
+                for split in SPLITS:
+                    _open(config, phase, split, progress)
         phase = phase_after(config, step)
         self._opened = {split: (phase, _open(config, phase, split)) for split in SPLITS}
 
@@ -47,17 +52,18 @@ class RunShards:
         return shards
 
 
-def _open(config: PretrainConfig, phase: RunPhase, split: str) -> TokenShards:
-    with show_progress() as progress:
-        return open_token_shards(
-            config.data.shards,
-            split=split,
-            sequence_length=phase.sequence_length,
-            blocks=config.data.blocks,
-            over_long_sentences=config.data.over_long_sentences,
-            mask_ratio=config.masking.mask_ratio,
-            progress=progress,
-        )
+def _open(
+    config: PretrainConfig, phase: RunPhase, split: str, progress: Progress | None = None
+) -> TokenShards:
+    return open_token_shards(
+        config.data.shards,
+        split=split,
+        sequence_length=phase.sequence_length,
+        blocks=config.data.blocks,
+        over_long_sentences=config.data.over_long_sentences,
+        mask_ratio=config.masking.mask_ratio,
+        progress=progress,
+    )
 
 
 def phase_after(config: PretrainConfig, step: int) -> RunPhase:

@@ -7,6 +7,7 @@ is a property, never stored.
 """
 
 from spanbert_jax.config.data import (
+    BaseScheme,
     BlockKind,
     DataConfig,
     MaskingConfig,
@@ -28,6 +29,7 @@ from spanbert_jax.config.training import (
 
 __all__ = [
     "FINE_TUNING_OPTIMIZER",
+    "BaseScheme",
     "BlockKind",
     "CheckpointConfig",
     "ComputeConfig",

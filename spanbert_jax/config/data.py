@@ -7,7 +7,8 @@ from typing import Literal
 from spanbert_jax.config.phases import LengthPhase, require_length
 from spanbert_jax.errors import require, require_positive
 
-MaskingScheme = Literal["geometric_span", "whole_word", "subword"]
+BaseScheme = Literal["geometric_span", "uniform_span", "whole_word", "subword"]
+MaskingScheme = Literal[BaseScheme, "tagged_span"]
 BlockKind = Literal["document", "packed", "sentence_pair"]
 OverLongSentences = Literal["split", "original"]
 
@@ -26,7 +27,9 @@ class MaskingConfig:
     """Which tokens are hidden (sec. 3.1)."""
 
     scheme: MaskingScheme = "geometric_span"
-    """geometric_span: SpanBERT. whole_word: spans of one word. subword: single tokens, as BERT."""
+    """geometric_span: SpanBERT. uniform_span: lengths uniform over 1..max_span_words. whole_word:
+    spans of one word. subword: single tokens, as BERT. tagged_span: spans that `spanbert prepare
+    --tag` annotated, such as named entities or noun phrases (sec. 6.1), beside a base scheme."""
     anchor: Literal["subword", "word"] = "subword"
     """Where a span begins, drawn uniformly. subword: at the word of a subword, so that words of
     many pieces are hidden more often (released code). word: at a word (sec. 3.1)."""
@@ -36,6 +39,10 @@ class MaskingConfig:
     """Span lengths in words follow p(1-p)^(l-1), renormalised over 1..max_span_words."""
     max_span_words: int = 10
     """Longest span, in words, before touching spans are merged."""
+    tagged_prob: float = 0.5
+    """tagged_span: probability that a draw hides an annotated span, where its row has any."""
+    base_scheme: BaseScheme = "geometric_span"
+    """tagged_span: what hides the rest. geometric_span (released code), whole_word (sec. 6.1)."""
     mask_token_prob: float = 0.8
     """Probability that a span is replaced by [MASK] tokens."""
     random_token_prob: float = 0.1
@@ -51,6 +58,11 @@ class MaskingConfig:
             "must be between 0 and 1", "use 0.2, as the paper",
         )  # fmt: skip
         require_positive("--masking.max-span-words", self.max_span_words, "10")
+        require(
+            0.0 <= self.tagged_prob < 1.0, "--masking.tagged-prob", self.tagged_prob,
+            "must be in [0, 1), since a row may have fewer annotated tokens than it must hide",
+            "use 0.5, as the paper",
+        )  # fmt: skip
         total = self.mask_token_prob + self.random_token_prob
         require(
             min(self.mask_token_prob, self.random_token_prob) >= 0.0 and total <= 1.0 + 1e-9,
@@ -59,6 +71,11 @@ class MaskingConfig:
             f"with --masking.random-token-prob {self.random_token_prob} must be at most 1 in sum",
             "use 0.8 and 0.1, as the paper",
         )
+
+    @property
+    def untagged_scheme(self) -> BaseScheme:
+        """The scheme of the draws that hide no annotated span."""
+        return self.base_scheme if self.scheme == "tagged_span" else self.scheme
 
     def budget(self, num_tokens: int) -> int:
         """Tokens hidden in a block of so many: MaskingConfig().budget(510) -> 77."""

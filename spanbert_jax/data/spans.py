@@ -12,6 +12,13 @@ of them the original would have taken, and hides their tokens in the order of th
 beyond the budget change nothing, so rounds may be of any size: for spans, one is nearly always
 enough.
 
+Of annotated text (sec. 6.1, named entities and noun phrases) a draw is, with probability
+`tagged_prob`, one of the segment's annotated spans, each as likely; else, or where the segment has
+none, it is drawn as above, from the same random numbers as without annotation. An annotated span
+hides every word that it touches, so that here as elsewhere a word is hidden or observed as a whole.
+The first token of its first word is its anchor: where that is masked already, the draw is rejected
+as any other, and the next one tosses its own coin.
+
 Positions are flat: column + row x W in a batch of rows of W tokens.
 """
 
@@ -26,6 +33,9 @@ from spanbert_jax.data.random_bits import uniform
 
 ANCHOR_STREAM = 0
 LENGTH_STREAM = 1
+# 2 to 5 are those of masking.py and sentence_pairs.py.
+TAG_COIN_STREAM = 6
+TAG_STREAM = 7
 
 
 class Segments(NamedTuple):
@@ -63,13 +73,15 @@ def hidden_positions(
 ) -> Int32[tf.Tensor, " hidden"]:
     """Flat positions of the hidden tokens, ascending: exactly `budgets` in every segment.
 
-    What is hidden in a segment depends on its own ids, length and seed only.
+    What is hidden in a segment depends on its own ids, length, seed and tags only.
     """
     num_tokens = token_ids.shape[0] * token_ids.shape[1]
     limits = budgets(segments.length, mask_ratio=config.mask_ratio)
-    is_start = None if config.scheme == "subword" else word_starts
+    is_start = None if config.untagged_scheme == "subword" else word_starts
     words = find_words(token_ids, segment_starts=segments.start, word_starts=is_start)
     length_law = span_length_law(config)
+    if config.scheme == "tagged_span":
+        tags = with_whole_words(tags, words=words, segments=segments)
 
     def is_unfinished(first_draw: tf.Tensor, hidden: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
         return tf.reduce_any(counts < limits)
@@ -80,10 +92,15 @@ def hidden_positions(
         some = Segments(*(tf.gather_nd(field, active) for field in segments))
         num_hidden, limit = tf.gather_nd(counts, active), tf.gather_nd(limits, active)
         num_draws = _draws_per_round(limit - num_hidden, length_law)
+        draws = tf.range(num_draws) + first_draw
         spans = draw_spans(
-            words, segments=some, draws=tf.range(num_draws) + first_draw, length_law=length_law,
-            anchor=config.anchor,
-        )  # fmt: skip
+            words, segments=some, draws=draws, length_law=length_law, anchor=config.anchor
+        )
+        if config.scheme == "tagged_span":
+            spans = with_tagged_spans(
+                spans, tags=tags, numbers=active[:, 0], seeds=some.seed, draws=draws,
+                tagged_prob=config.tagged_prob,
+            )  # fmt: skip
         taken = taken_draws(spans, are_free=~tf.gather(hidden, spans.start))
         positions, num_hidden = newly_hidden(
             spans, taken, hidden=hidden, counts=num_hidden, limits=limit
@@ -117,10 +134,14 @@ def span_length_law(config: MaskingConfig) -> Float64[np.ndarray, " max_span_wor
     """P(length <= l) for l = 1, 2, ...: the geometric law, cut off and renormalised (sec. 3.1).
 
     span_length_law(MaskingConfig(geometric_p=0.5, max_span_words=2)) -> [0.6667, 1.0]
+    span_length_law(MaskingConfig(scheme="uniform_span", max_span_words=2)) -> [0.5, 1.0]
+    span_length_law(MaskingConfig(scheme="whole_word")) -> [1.0]
     """
-    if config.scheme != "geometric_span":
-        return np.ones(1)
     lengths = np.arange(1, config.max_span_words + 1)
+    if config.untagged_scheme == "uniform_span":
+        return lengths / config.max_span_words
+    if config.untagged_scheme != "geometric_span":
+        return np.ones(1)
     cumulative = 1.0 - (1.0 - config.geometric_p) ** lengths
     return cumulative / cumulative[-1]
 
@@ -177,6 +198,51 @@ def draw_spans(
     last_word = tf.minimum(first_word + num_words, tf.size(words) - 1)
     end = tf.minimum(tf.gather(words, last_word), start + length)
     return Spans(tf.gather(words, first_word), end)
+
+
+def with_whole_words(
+    tags: Tags, *, words: Int32[tf.Tensor, " words_and_end"], segments: Segments
+) -> Tags:
+    """Widen annotated spans to the words that they touch, within their segments.
+
+    words = [0, 2, 5, 9], one segment [0, 8), tags [3, 4) and [4, 6) -> [2, 5) and [2, 8)
+
+    words: as `find_words` gives them.
+    """
+    segment_end = tf.repeat(segments.start + segments.length, tags.splits[1:] - tags.splits[:-1])
+    start = tf.gather(words, tf.searchsorted(words, tags.start, side="right") - 1)
+    end = tf.gather(words, tf.searchsorted(words, tags.end, side="left"))
+    return Tags(start, tf.minimum(end, segment_end), tags.splits)
+
+
+def with_tagged_spans(
+    spans: Spans,
+    *,
+    tags: Tags,
+    numbers: Int32[tf.Tensor, " segments"],
+    seeds: UInt64[tf.Tensor, " segments"],
+    draws: Int32[tf.Tensor, " draws"],
+    tagged_prob: float,
+) -> Spans:
+    """Put annotated spans in the place of some draws: with `tagged_prob` one of its segment's.
+
+    start = [[0, 9]], end = [[2, 10]], tags [4, 6) and [7, 8) of segment 0, coins of 0.3 and 0.7,
+    tagged_prob = 0.5 -> start = [[4, 9]], end = [[6, 10]] or start = [[7, 9]], end = [[8, 10]]
+
+    tags: as `with_whole_words` gives them.
+    numbers: of the segments, in `tags.splits`; those without tags keep their spans.
+    """
+    first = tf.gather(tags.splits, numbers)[:, None]
+    count = tf.gather(tags.splits, numbers + 1)[:, None] - first
+    coin, place = (
+        uniform(seeds[:, None], stream=stream, counters=draws)
+        for stream in (TAG_COIN_STREAM, TAG_STREAM)
+    )
+    is_tagged = (coin < tagged_prob) & (count > 0)
+    tag = tf.where(is_tagged, first + _scaled(place, count), 0)
+    # One more than there are: a batch may have none at all.
+    start, end = (tf.gather(tf.pad(field, [[0, 1]]), tag) for field in (tags.start, tags.end))
+    return Spans(tf.where(is_tagged, start, spans.start), tf.where(is_tagged, end, spans.end))
 
 
 def taken_draws(

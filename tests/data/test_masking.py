@@ -32,7 +32,7 @@ from spanbert_jax.data.spans import (
 
 PAD, CLS, SEP, MASK = 0, 1, 2, 3
 VOCAB_SIZE, WIDTH, NUM_ROWS = 500, 126, 512
-SCHEMES = ["geometric_span", "whole_word", "subword"]
+SCHEMES = ["geometric_span", "uniform_span", "whole_word", "subword", "tagged_span"]
 
 
 def vocabulary() -> Vocabulary:
