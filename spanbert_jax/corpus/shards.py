@@ -1,44 +1,40 @@
-"""Shards: arrays of token ids with document and sentence boundaries, and their manifest.
+"""Shards: token ids with document and sentence boundaries in files, and their manifest.
 
-In: token arrays from prepare.py. Out: the folder that the data layer reads, local or gs://. A file
-is written under a temporary name and renamed, so a name that exists is complete.
+In: shards from prepare.py. Out: the folder that the data layer reads, local or gs://. A file is
+written under a temporary name and renamed, so a name that exists is complete. What lies inside a
+file says pieces.py.
 """
 
 import dataclasses
 import io
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
-from jaxtyping import Int64, Integer
+from jaxtyping import Int64
 
 from spanbert_jax.corpus.files import as_path, sha256_of, write_file
+from spanbert_jax.corpus.pieces import (
+    PIECE_TABLE,
+    Shard,
+    decode_piece,
+    encode_shard,
+    join_pieces,
+    layout_bytes,
+    read_bytes,
+)
 from spanbert_jax.errors import UserError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_FILE = "manifest.json"
 UNIGRAM_FILE = "unigram.npy"
 SPLITS = ("train", "held_out")
-ARRAYS = ("tokens", "sentences", "documents")
-
-
-class Shard(NamedTuple):
-    """Token ids of whole documents, one after the other, without special tokens.
-
-    Two documents, `[5 6 7] [8]` of two sentences and `[9 9]` of one:
-    tokens = [5, 6, 7, 8, 9, 9], sentence_ends = [3, 4, 6], document_ends = [2, 3]
-    """
-
-    tokens: Integer[np.ndarray, " tokens"]
-    """uint16 where the vocabulary allows, else uint32."""
-    sentence_ends: Int64[np.ndarray, " sentences"]
-    """End (exclusive) of every sentence in `tokens`, ascending."""
-    document_ends: Int64[np.ndarray, " documents"]
-    """End (exclusive) of every document in `sentence_ends`, ascending."""
+ARRAYS = ("tokens", "pieces")
 
 
 @dataclass(frozen=True)
@@ -46,12 +42,16 @@ class ShardInfo:
     """What the manifest knows of one shard."""
 
     name: str
-    """Its files are NAME.tokens.npy, NAME.sentences.npy and NAME.documents.npy."""
+    """Its files are NAME.tokens.npy and NAME.pieces.npy."""
+    dtype: str
+    """Of the token ids: uint16 or uint32."""
     num_tokens: int
     num_sentences: int
     num_documents: int
+    num_spans: int
+    """Annotated by `--tag`."""
     sha256: Mapping[str, str]
-    """Checksum of each file, by array: tokens, sentences, documents."""
+    """Checksum of each file, by array: tokens, pieces."""
 
     def file(self, array: str) -> str:
         return f"{self.name}.{array}.npy"
@@ -88,8 +88,8 @@ class Manifest:
 
     @property
     def totals(self) -> dict[str, dict[str, int]]:
-        """Tokens, sentences and documents of every split."""
-        names = ("num_tokens", "num_sentences", "num_documents")
+        """Tokens, sentences, documents and annotated spans of every split."""
+        names = ("num_tokens", "num_sentences", "num_documents", "num_spans")
         return {
             split: {name: sum(getattr(shard, name) for shard in shards) for name in names}
             for split, shards in self.splits.items()
@@ -109,19 +109,14 @@ def write_array(path: epath.Path, array: np.ndarray) -> str:
 
 
 def write_shard(folder: epath.PathLike, name: str, shard: Shard) -> ShardInfo:
-    """Write the three arrays of a shard. Returns its entry for the manifest."""
-    arrays = dict(zip(ARRAYS, shard, strict=True))
+    """Write the files of a shard. Returns its entry for the manifest."""
+    content, table = encode_shard(shard)
+    dtype = shard.tokens.dtype
     sha256 = {
         array: write_array(epath.Path(folder) / f"{name}.{array}.npy", values)
-        for array, values in arrays.items()
+        for array, values in zip(ARRAYS, (np.frombuffer(content, dtype), table), strict=True)
     }
-    return ShardInfo(
-        name=name,
-        num_tokens=len(shard.tokens),
-        num_sentences=len(shard.sentence_ends),
-        num_documents=len(shard.document_ends),
-        sha256=sha256,
-    )
+    return ShardInfo(name, dtype.name, *shard.lengths, sha256)
 
 
 def write_manifest(folder: epath.PathLike, manifest: Manifest) -> None:
@@ -172,21 +167,73 @@ def _parse_manifest(content: dict[str, Any]) -> Manifest:
     )
 
 
-def load_shard(folder: epath.PathLike, info: ShardInfo) -> Shard:
-    """Open a shard: memory-mapped where the folder is local, read into memory otherwise.
+class ShardFiles(NamedTuple):
+    """A shard whose pieces can be read one by one."""
+
+    path: epath.Path
+    table: np.ndarray
+    """An entry of `PIECE_TABLE` for each piece."""
+    dtype: np.dtype
+
+    def read(self, piece: int) -> Shard:
+        """One piece, its offsets counted from its beginning.
+
+        Raises `UserError` naming the file where it is missing, cut off or altered.
+        """
+        entry = self.table[piece]
+        num_bytes = int(entry["num_tokens"]) * self.dtype.itemsize
+        content = memoryview(self._read(piece, num_bytes + int(layout_bytes(entry))))
+        self._check(piece, content[:num_bytes], "tokens")
+        self._check(piece, content[num_bytes:], "layout")
+        tokens = np.frombuffer(content[:num_bytes], self.dtype)
+        return decode_piece(tokens, content[num_bytes:], entry)
+
+    def read_layout(self, piece: int) -> Shard:
+        """As `read`, but for the token ids: those are zeros that take no memory."""
+        entry = self.table[piece]
+        num_tokens = int(entry["num_tokens"])
+        layout = self._read(piece, int(layout_bytes(entry)), skip=num_tokens * self.dtype.itemsize)
+        self._check(piece, layout, "layout")
+        return decode_piece(np.broadcast_to(self.dtype.type(0), num_tokens), layout, entry)
+
+    def _read(self, piece: int, size: int, *, skip: int = 0) -> bytes:
+        try:
+            return read_bytes(self.path, offset=int(self.table["offset"][piece]) + skip, size=size)
+        except FileNotFoundError:
+            raise _broken(self.path, "is missing") from None
+
+    def _check(self, piece: int, content: bytes | memoryview, part: str) -> None:
+        if zlib.crc32(content) != self.table[f"{part}_crc32"][piece]:
+            place = f"the {part} of piece {piece} of {len(self.table)}"
+            raise _broken(self.path, f"is truncated or altered ({place} are not as written)")
+
+
+def open_shard(folder: epath.PathLike, info: ShardInfo) -> ShardFiles:
+    """Find the pieces of a shard; none is read yet.
 
     Raises `UserError` naming the file that is missing, truncated or of another length than the
     manifest says.
     """
-    expected = (info.num_tokens, info.num_sentences, info.num_documents)
-    arrays = []
-    for name, length in zip(ARRAYS, expected, strict=True):
-        path = as_path(folder) / info.file(name)
-        array = _load_array(path)
-        if array.shape != (length,):
-            raise _broken(path, f"holds {array.shape} values instead of {length}")
-        arrays.append(array)
-    return Shard(*arrays)
+    table_path, path = as_path(folder) / info.file("pieces"), as_path(folder) / info.file("tokens")
+    table, dtype = np.array(_load_array(table_path)), np.dtype(info.dtype)
+    if table.dtype != PIECE_TABLE or table["num_tokens"].sum() != info.num_tokens:
+        raise _broken(table_path, f"does not hold the pieces of {info.num_tokens:,} tokens")
+    last = table[-1]
+    expected = int(last["offset"] + last["num_tokens"] * dtype.itemsize + layout_bytes(last))
+    try:
+        found = path.stat().length
+    except FileNotFoundError:
+        raise _broken(path, "is missing") from None
+    if found != expected:
+        raise _broken(path, f"is truncated or damaged ({found:,} bytes instead of {expected:,})")
+    return ShardFiles(path, table, dtype)
+
+
+def load_shard(folder: epath.PathLike, info: ShardInfo) -> Shard:
+    """A whole shard in memory; see `open_shard`."""
+    files = open_shard(folder, info)
+    goes_on = files.table["goes_on"].tolist()
+    return join_pieces([(files.read(piece), flag) for piece, flag in enumerate(goes_on)])
 
 
 def _load_array(path: epath.Path) -> np.ndarray:
@@ -231,9 +278,9 @@ def count_unigrams(
     """How often each id occurs; tokens [2, 0, 2] of 4 ids -> [1, 0, 2, 0]."""
     counts = np.zeros(vocab_size, np.int64)
     for info in shards:
-        tokens = load_shard(folder, info).tokens
-        for start in range(0, len(tokens), 1 << 22):
-            counts += np.bincount(tokens[start : start + (1 << 22)], minlength=vocab_size)
+        files = open_shard(folder, info)
+        for piece in range(len(files.table)):
+            counts += np.bincount(files.read(piece).tokens, minlength=vocab_size)
     return counts
 
 

@@ -6,29 +6,27 @@ example.
 """
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from etils import epath
-from jaxtyping import Int32, Int64, Integer
+from jaxtyping import Int32, Int64, Integer, UInt64
 
 from spanbert_jax.config import BlockKind, MaskingConfig, tokens_of_text
 from spanbert_jax.corpus.shards import (
     Manifest,
-    Shard,
     load_shard,
     read_manifest,
     read_unigram_counts,
 )
 from spanbert_jax.corpus.tokenizers import load_tokenizer
-from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.data.batch import NO_PAIR, PretrainBatch
 from spanbert_jax.data.blocks import Blocks, BlockSummary, cut_blocks
 from spanbert_jax.data.host_tensorflow import tf
-from spanbert_jax.data.masking import Vocabulary, mask_blocks, mask_pairs
+from spanbert_jax.data.masking import RowBatch, Vocabulary, mask_rows
 from spanbert_jax.data.order import epochs_and_blocks
 from spanbert_jax.data.random_bits import fold_in
+from spanbert_jax.data.rows import rows_of_texts
 from spanbert_jax.data.sentence_pairs import SentencePairs, draw_pairs
 from spanbert_jax.errors import UserError, require
 
@@ -43,7 +41,7 @@ class TokenShards:
     """The blocks of one split, ready to be read."""
 
     tokens: tuple[Integer[np.ndarray, " _"], ...]
-    """Token ids of every shard; memory-mapped where the folder is local."""
+    """Token ids of every shard."""
     blocks: Blocks
     summary: BlockSummary
     vocabulary: Vocabulary
@@ -89,10 +87,7 @@ def open_token_shards(
     manifest = read_manifest(folder)
     for name, remedy in (("train", "more text"), (split, "--held-out 0.01")):
         _require_documents(folder, manifest, split=name, blocks=blocks, remedy=remedy)
-    # asarray: slices of a plain array are made ten times quicker than those of a memmap.
-    shards = tuple(
-        Shard(*map(np.asarray, load_shard(folder, info))) for info in manifest.splits[split]
-    )
+    shards = tuple(load_shard(folder, info) for info in manifest.splits[split])
     max_tokens = tokens_of_text(sequence_length, blocks)
     cut, summary = cut_blocks(shards, max_tokens=max_tokens)
     vocabulary = _vocabulary(folder, manifest)
@@ -228,33 +223,34 @@ def masked_rows(
     seeds = fold_in(fold_in(tf.constant(seed, tf.uint64), epochs), blocks)
     if end_example is not None:
         blocks = tf.where(examples < end_example, blocks, -1)
-    settings: dict[str, Any] = {
-        "vocabulary": shards.vocabulary,
-        "config": masking,
-        "num_predictions": masking.num_predictions(shards.sequence_length, shards.block_kind),
-        "max_boundary_offsets": max_boundary_offsets,
-    }
-    if shards.pairs is None:
-        block_ids, lengths = _read(shards.read, blocks, shapes=([shards.sequence_length - 2], []))
-        return mask_blocks(block_ids, lengths=lengths, seeds=seeds, **settings)
-    draws = draw_pairs(seeds, max_tokens=shards.pairs.max_tokens)
-    pair_ids, lengths, labels = _read(
-        shards.pairs.read, blocks, *draws, shapes=([shards.sequence_length - 2], [2], [])
-    )
-    return mask_pairs(
-        pair_ids, lengths=lengths, next_sentence_label=labels, seeds=seeds, **settings
-    )
+    return mask_rows(
+        row_batch(blocks, seeds=seeds, shards=shards),
+        seeds=seeds, vocabulary=shards.vocabulary, config=masking,
+        num_predictions=masking.num_predictions(shards.sequence_length, shards.block_kind),
+        max_boundary_offsets=max_boundary_offsets,
+    )  # fmt: skip
 
 
-def _read(
-    reader: Callable[..., tuple[np.ndarray, ...]],
-    blocks: Int64[tf.Tensor, " n"],
-    *draws: tf.Tensor,
-    shapes: Sequence[list[int]],
-) -> list[tf.Tensor]:
-    """int32 arrays that `reader` fetches from the shards, with the shapes that a row has."""
-    fields = tf.numpy_function(reader, [blocks, *draws], [tf.int32] * len(shapes), stateful=False)
-    return [
-        tf.ensure_shape(field, [blocks.shape[0], *shape])
-        for field, shape in zip(fields, shapes, strict=True)
-    ]
+def row_batch(
+    blocks: Int64[tf.Tensor, " n"], *, seeds: UInt64[tf.Tensor, " n"], shards: TokenShards
+) -> RowBatch:
+    """The rows of these blocks, before masking; -1 is an empty block."""
+
+    def read(block_ids: np.ndarray, *draws: np.ndarray) -> RowBatch:
+        if shards.pairs is None:
+            texts, lengths = shards.read(block_ids)
+            lengths, labels = lengths[:, None], np.full(len(block_ids), NO_PAIR, np.int32)
+        else:
+            texts, lengths, labels = shards.pairs.read(block_ids, *draws)
+        return rows_of_texts(
+            texts, lengths=lengths, next_sentence_label=labels, vocabulary=shards.vocabulary
+        )
+
+    draws = () if shards.pairs is None else draw_pairs(seeds, max_tokens=shards.pairs.max_tokens)
+    types = [tf.int32] * len(RowBatch._fields)
+    rows = RowBatch(*tf.numpy_function(read, [blocks, *draws], types, stateful=False))
+    shapes = dict.fromkeys(RowBatch._fields, [None])
+    full = [blocks.shape[0], shards.sequence_length]
+    shapes |= dict.fromkeys(("token_ids", "document_ids", "position_ids", "segment_ids"), full)
+    shapes["next_sentence_label"] = [blocks.shape[0]]
+    return RowBatch(**{k: tf.ensure_shape(v, shapes[k]) for k, v in rows._asdict().items()})

@@ -133,7 +133,7 @@ TOKENS = "train-00000.tokens.npy"
     ],
     ids=["missing", "truncated", "altered"],
 )
-@pytest.mark.parametrize("file", [TOKENS, "held_out-00000.sentences.npy", "unigram.npy"])
+@pytest.mark.parametrize("file", [TOKENS, "held_out-00000.pieces.npy", "unigram.npy"])
 def test_a_damaged_shard_is_named(refused, project, tmp_path, file, damage, found):
     shards = tmp_path / "shards"
     shutil.copytree(project / "shards", shards)

@@ -80,7 +80,7 @@ def documents_of(folder, manifest: Manifest, split: str) -> list[list[list[int]]
     """Token ids by document and sentence."""
     documents = []
     for info in manifest.splits[split]:
-        tokens, sentence_ends, document_ends = load_shard(folder, info)
+        tokens, sentence_ends, document_ends, _ = load_shard(folder, info)
         sentences = np.split(tokens, sentence_ends)[:-1]
         begin = 0
         for end in document_ends.tolist():

@@ -66,14 +66,31 @@ def test_what_is_written_is_read_back(folder):
     assert shard.sentence_ends.tolist() == SENTENCE_ENDS
     assert shard.document_ends.tolist() == DOCUMENT_ENDS
     assert read_unigram_counts(folder, manifest).tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 2]
-    assert manifest.totals["train"] == {"num_tokens": 6, "num_sentences": 3, "num_documents": 2}
-    assert manifest.totals["held_out"] == {"num_tokens": 0, "num_sentences": 0, "num_documents": 0}
+    assert manifest.totals["train"] == {
+        "num_tokens": 6,
+        "num_sentences": 3,
+        "num_documents": 2,
+        "num_spans": 0,
+    }
+    assert manifest.totals["held_out"] == {
+        "num_tokens": 0,
+        "num_sentences": 0,
+        "num_documents": 0,
+        "num_spans": 0,
+    }
     assert manifest.sources == ("text:*.txt",)
     verify_shards(folder, manifest)
 
 
-def test_tokens_of_a_local_folder_are_memory_mapped(folder):
-    assert isinstance(load_shard(folder, read_manifest(folder).splits["train"][0])[0], np.memmap)
+def test_the_files_of_a_shard_are_plain_arrays(folder):
+    words, table = (np.load(folder / f"train-00000.{name}.npy") for name in ("tokens", "pieces"))
+    assert words.dtype == np.uint16
+    assert words[:6].tolist() == TOKENS
+    # Lengths of sentences, then of documents, as uint32.
+    assert words[6:].view(np.uint32).tolist() == [3, 1, 2, 2, 1]
+    assert table["num_tokens"].tolist() == [6]
+    size = (folder / "train-00000.tokens.npy").stat().st_size
+    assert table["offset"].tolist() == [size - words.nbytes]
 
 
 def test_no_temporary_file_is_left(folder):
@@ -85,7 +102,7 @@ def test_ids_take_two_bytes_where_the_vocabulary_allows():
     assert token_dtype(65_537) == np.uint32
 
 
-@pytest.mark.parametrize("array", ["tokens", "sentences", "documents"])
+@pytest.mark.parametrize("array", ["tokens", "pieces"])
 def test_a_missing_file_is_named(folder, array):
     (folder / f"train-00000.{array}.npy").unlink()
     manifest = read_manifest(folder)
@@ -109,12 +126,12 @@ def test_a_truncated_file_is_named(folder):
 
 def test_a_file_of_another_length_is_named(folder):
     np.save(folder / "train-00000.tokens.npy", np.zeros(4, np.uint16))
-    with pytest.raises(UserError, match=r"holds \(4,\) values instead of 6"):
+    with pytest.raises(UserError, match=r"truncated or damaged \(136 bytes instead of 160\)"):
         load_shard(folder, read_manifest(folder).splits["train"][0])
 
 
 @pytest.mark.parametrize(
-    "name", ["train-00000.tokens.npy", "train-00000.documents.npy", UNIGRAM_FILE, "tokenizer.model"]
+    "name", ["train-00000.tokens.npy", "train-00000.pieces.npy", UNIGRAM_FILE, "tokenizer.model"]
 )
 def test_one_altered_byte_is_found_and_named(folder, name):
     content = bytearray((folder / name).read_bytes())
@@ -132,11 +149,11 @@ def test_a_folder_without_a_manifest_is_an_error(tmp_path):
 def test_a_manifest_of_another_format_version_is_an_error(folder):
     content = json.loads((folder / MANIFEST_FILE).read_text())
     (folder / MANIFEST_FILE).write_text(json.dumps(content | {"format_version": 99}))
-    with pytest.raises(UserError, match="format version 99, this program reads version 1"):
+    with pytest.raises(UserError, match="format version 99, this program reads version 2"):
         read_manifest(folder)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format_version": 1}'])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format_version": 2}'])
 def test_a_damaged_manifest_is_an_error(folder, text):
     (folder / MANIFEST_FILE).write_text(text)
     with pytest.raises(UserError, match="manifest.json: is (not a manifest|damaged)"):

@@ -1,4 +1,4 @@
-"""mask_blocks against the original's procedure: one block, one draw, one token at a time."""
+"""mask_rows against the original's procedure: one block, one draw, one token at a time."""
 
 import math
 
@@ -9,6 +9,7 @@ from spanbert_jax.config import MaskingConfig
 from spanbert_jax.data import masking, spans
 from spanbert_jax.data.batch import NO_PAIR, PretrainBatch
 from spanbert_jax.data.host_tensorflow import tf
+from spanbert_jax.data.rows import rows_of_texts
 
 VOCAB_SIZE = 1000
 CLS, SEP, MASK, PAD = 1, 2, 3, 0
@@ -137,9 +138,13 @@ def test_batched_masks_equal_those_of_the_sequential_procedure(
         num_predictions=config.num_predictions(122) + 1,
     )  # fmt: skip
     expected = mask_one_by_one(block_ids, **how)
-    tensors = {name: tf.constant(how.pop(name)) for name in ("lengths", "seeds")}
-    actual = masking.mask_blocks(
-        tf.constant(block_ids), max_boundary_offsets=MAX_OFFSETS, **tensors, **how
-    )
+    rows = rows_of_texts(
+        block_ids, lengths=how.pop("lengths")[:, None], vocabulary=how["vocabulary"],
+        next_sentence_label=np.full(64, NO_PAIR, np.int32),
+    )  # fmt: skip
+    actual = masking.mask_rows(
+        masking.RowBatch(*map(tf.constant, rows)), seeds=tf.constant(how.pop("seeds")),
+        max_boundary_offsets=MAX_OFFSETS, **how,
+    )  # fmt: skip
     for name, field in expected._asdict().items():
         np.testing.assert_array_equal(getattr(actual, name), field, err_msg=name)

@@ -13,7 +13,7 @@ from spanbert_jax.data import masking
 from spanbert_jax.data.batch import NO_PAIR, PretrainBatch, batch_shapes
 from spanbert_jax.data.blocks import cut_blocks
 from spanbert_jax.data.host_tensorflow import tf
-from spanbert_jax.data.masking import Vocabulary, mask_blocks, mask_pairs
+from spanbert_jax.data.masking import RowBatch, Vocabulary, mask_rows
 from spanbert_jax.data.order import epochs_and_blocks
 from spanbert_jax.data.pipeline import (
     TokenShards,
@@ -22,6 +22,7 @@ from spanbert_jax.data.pipeline import (
     pretrain_dataset,
 )
 from spanbert_jax.data.random_bits import fold_in
+from spanbert_jax.data.rows import rows_of_texts
 from spanbert_jax.data.sentence_pairs import Runs, SentencePairs, draw_pairs, shorten
 from spanbert_jax.errors import UserError
 
@@ -207,12 +208,39 @@ def test_a_block_and_its_draws_say_which_text_stands_beside_which(
     assert labels.tolist() == [label, NO_PAIR]
 
 
-def test_the_example_of_mask_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(masking, "hidden_positions", lambda *_, **__: tf.constant([1, 5]))
-    batch = mask_pairs(
-        tf.constant([[11, 12, 13, PAD, 14, 15, PAD]]), lengths=tf.constant([[3, 2]]),
-        next_sentence_label=tf.constant([1]), seeds=tf.constant([0], tf.uint64),
-        vocabulary=Vocabulary(np.ones(20, bool), np.arange(20), CLS, SEP, MASK, PAD),
+EXAMPLE = np.array([[11, 12, 13, PAD, 14, 15, PAD]], np.int32)
+
+
+def row_batch(
+    texts: np.ndarray, lengths: np.ndarray, *, label: int = 0, vocabulary: Vocabulary
+) -> RowBatch:
+    labels = np.full(len(texts), label, np.int32)
+    rows = rows_of_texts(texts, lengths=lengths, next_sentence_label=labels, vocabulary=vocabulary)
+    return RowBatch(*map(tf.constant, rows))
+
+
+def test_the_example_of_rows_of_texts() -> None:
+    vocabulary = Vocabulary(np.ones(20, bool), np.arange(20), CLS, SEP, MASK, PAD)
+    rows = row_batch(EXAMPLE, np.array([[3, 2]], np.int32), vocabulary=vocabulary)
+    expected = RowBatch(
+        token_ids=[[CLS, 11, 12, 13, SEP, 14, 15, SEP, 0]],
+        document_ids=[[1, 1, 1, 1, 1, 1, 1, 1, 0]],
+        position_ids=[list(range(9))],
+        segment_ids=[[0, 0, 0, 0, 0, 1, 1, 1, 0]],
+        segment_start=[1, 5], segment_length=[3, 2], segment_row=[0, 0], segment_number=[0, 1],
+        next_sentence_label=[0], tag_start=[], tag_end=[], tag_splits=[0, 0, 0],
+    )  # fmt: skip
+    for name, field in expected._asdict().items():
+        assert getattr(rows, name).dtype == tf.int32, name
+        assert getattr(rows, name).numpy().tolist() == field, name
+
+
+def test_a_pair_with_a_hidden_token_in_each_segment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masking, "hidden_positions", lambda *_, **__: tf.constant([2, 6]))
+    vocabulary = Vocabulary(np.ones(20, bool), np.arange(20), CLS, SEP, MASK, PAD)
+    batch = mask_rows(
+        row_batch(EXAMPLE, np.array([[3, 2]], np.int32), label=1, vocabulary=vocabulary),
+        seeds=tf.constant([0], tf.uint64), vocabulary=vocabulary,
         config=MaskingConfig(mask_token_prob=1.0, random_token_prob=0.0), num_predictions=3,
         max_boundary_offsets=15,
     )  # fmt: skip
@@ -409,13 +437,13 @@ def test_segments_are_masked_as_blocks_of_their_own(shards: TokenShards) -> None
         row[: a + 1 + b] = [*first[:a], PAD, *second[:b]]
     seeds = tf.cast(tf.range(200), tf.uint64)
     how = dict(vocabulary=shards.vocabulary, config=MaskingConfig(), max_boundary_offsets=15)
-    pairs = mask_pairs(
-        tf.constant(pair_ids), lengths=tf.constant(lengths), seeds=seeds,
-        next_sentence_label=tf.zeros([200], tf.int32), num_predictions=10, **how,
-    )  # fmt: skip
+    vocabulary = shards.vocabulary
+    pairs = mask_rows(
+        row_batch(pair_ids, lengths, vocabulary=vocabulary), seeds=seeds, num_predictions=10, **how
+    )
     alone = [
-        mask_blocks(
-            tf.constant(texts[i]), lengths=tf.constant(lengths[:, i]), num_predictions=5,
+        mask_rows(
+            row_batch(texts[i], lengths[:, i : i + 1], vocabulary=vocabulary), num_predictions=5,
             seeds=fold_in(seeds, tf.constant(i)), **how,
         )
         for i in range(2)
