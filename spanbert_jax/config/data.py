@@ -1,5 +1,6 @@
 """Which text is read, how it is cut, and which tokens are hidden."""
 
+import difflib
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -8,6 +9,8 @@ from spanbert_jax.errors import require, require_positive
 
 MaskingScheme = Literal["geometric_span", "whole_word", "subword"]
 BlockKind = Literal["document", "sentence_pair"]
+TAGS = ("spacy:ents", "spacy:noun_chunks")
+"""Kinds of spans that `prepare` finds in text."""
 
 
 def tokens_of_text(sequence_length: int, blocks: BlockKind) -> int:
@@ -132,6 +135,17 @@ class PrepareConfig:
     """What is never cut across blocks: sentences found in each paragraph, or lines as they are."""
     language: str = "en"
     """ISO 639 code; chooses the rules of sentence boundaries."""
+    tag: str = ""
+    """Spans of the text to find and keep beside its tokens, for `--masking.scheme tagged_span`
+    (sec. 5.1): `spacy:ents`, named entities, or `spacy:noun_chunks`, noun phrases. Needs spaCy:
+    `pip install -e '.[spacy]'`."""
+    tag_model: str = "en_core_web_sm"
+    """spaCy pipeline that finds them: an installed package, or the folder of one on a local disk.
+    Install the default with `python -m spacy download en_core_web_sm`."""
+    tag_skip_labels: tuple[str, ...] = (
+        "CARDINAL", "ORDINAL", "QUANTITY", "PERCENT", "MONEY", "DATE", "TIME",
+    )  # fmt: skip
+    """Entities that are left out, by label: the numerical ones, as in the paper."""
     held_out: float = 0.01
     """Share of documents kept for evaluation, chosen by their content."""
     shard_tokens: int = 64_000_000
@@ -145,6 +159,7 @@ class PrepareConfig:
             "must be at least 100", "use 32000",
         )  # fmt: skip
         require_positive("--tokenizer-sample-mb", self.tokenizer_sample_mb, "64")
+        self._check_tag()
         require(
             0.0 <= self.held_out < 1.0, "--held-out", self.held_out,
             "must be a fraction of the documents in [0, 1)", "use 0.01",
@@ -156,4 +171,16 @@ class PrepareConfig:
         require(
             self.num_workers >= 0, "--num-workers", self.num_workers,
             "must not be negative", "use 0 for one process a core",
+        )  # fmt: skip
+
+    def _check_tag(self) -> None:
+        nearest = difflib.get_close_matches(self.tag, TAGS, n=1)
+        require(
+            not self.tag or self.tag in TAGS, "--tag", self.tag,
+            f"must be KIND:WHAT, one of {', '.join(TAGS)}",
+            f"perhaps you meant {nearest[0]}" if nearest else "leave it out to tag nothing",
+        )  # fmt: skip
+        require(
+            not self.tag or bool(self.tag_model), "--tag-model", repr(self.tag_model),
+            f"must name the spaCy pipeline for --tag {self.tag}", "use en_core_web_sm",
         )  # fmt: skip
