@@ -13,6 +13,7 @@ from spanbert_jax.corpus.documents import RawDocument, Reading, Source
 from spanbert_jax.corpus.held_out import document_key
 from spanbert_jax.corpus.progress import Progress
 from spanbert_jax.corpus.record import Record
+from spanbert_jax.corpus.tagging import Tagging
 
 # Text that one worker takes at a time: large beside the cost of a message, small beside memory.
 _UNIT_CHARACTERS = 1 << 18
@@ -36,6 +37,7 @@ class Job:
     sources: list[Source]
     record: Record
     progress: Progress
+    tagging: Tagging | None = None
     held_out_limit: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     """Of the pass that makes the shards: bytes and documents read, pages the sources skipped."""

@@ -43,6 +43,7 @@ from spanbert_jax.corpus.shards import (
 )
 from spanbert_jax.corpus.sources import find_source, inputs_at_hand
 from spanbert_jax.corpus.summary import summary
+from spanbert_jax.corpus.tagging import Tagger, find_tagging, identity_at_hand
 from spanbert_jax.corpus.tokenizer_sample import sample_documents
 from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from spanbert_jax.corpus.tokenizers.loading import TRAINED_KINDS, find_tokenizer_file
@@ -64,15 +65,22 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
     if before is not None and (manifest := complete_manifest(folder)) is not None:
         # What the sources name may be gone, or on another machine: the shards hold its text.
         inputs = before.inputs | inputs_at_hand(config.source, recorded=before.inputs)
-        check_same(folder, before=before, now=make_record(config, inputs, loaded))
+        recorded = str(before.options.get("tag_model", ""))
+        tag_model = identity_at_hand(config, recorded=recorded)
+        now = make_record(config, inputs, loaded, tag_model=tag_model)
+        check_same(folder, before=before, now=now)
         progress.say(f"{folder}: found complete, nothing to do")
         return manifest
     sources = [find_source(spec) for spec in config.source]
     inputs = {item.name: item.size for source in sources for item in source.inputs}
-    record = make_record(config, inputs, loaded)
+    tagging = find_tagging(config)
+    tag_model = "" if tagging is None else tagging.identity
+    record = make_record(config, inputs, loaded, tag_model=tag_model)
     if before is not None:
         check_same(folder, before=before, now=record)
-    job = Job(config, folder, sources, record, progress)
+    if tagging is not None:
+        Tagger(tagging)  # fails here, before text is read for hours
+    job = Job(config, folder, sources, record, progress, tagging)
     with nothing_half_written(folder, resumed=before is not None):
         job.held_out_limit = _choose_held_out(job)
         tokenizer = _tokenizer_in_folder(job, loaded, resumed=before is not None)
@@ -185,7 +193,7 @@ def _encode_all(job: Job, writers: dict[str, ShardWriter]) -> None:
         encode_documents, units_of(_documents_to_encode(job, writers, in_flight)),
         num_workers=job.num_workers, start=start_encoder,
         start_arguments=(
-            find_tokenizer_file(job.folder), job.config.split, job.config.language,
+            find_tokenizer_file(job.folder), job.config.split, job.config.language, job.tagging,
         ),
     )  # fmt: skip
     for encoded in results:
@@ -212,18 +220,20 @@ def _hand_out(
 ) -> None:
     sentence_ends = np.cumsum(encoded.document_lengths)
     token_ends = np.concatenate([[0], np.cumsum(encoded.sentence_lengths)])[sentence_ends]
-    sentence = token = 0
+    sentence = token = span = 0
     for sentence_end, token_end, dropped in zip(
         sentence_ends.tolist(), token_ends.tolist(), encoded.dropped, strict=True
     ):
         document = in_flight.popleft()
+        span_end = int(np.searchsorted(encoded.spans[:, 0], token_end))
         writers[job.split_of(document)].add(
             encoded.tokens[token:token_end],
             sentence_lengths=encoded.sentence_lengths[sentence:sentence_end],
             index=document.number,
             dropped=dropped,
+            spans=encoded.spans[span:span_end] - token,
         )
-        sentence, token = sentence_end, token_end
+        sentence, token, span = sentence_end, token_end, span_end
 
 
 def _finish(job: Job, tokenizer: Tokenizer, splits: dict[str, tuple[ShardInfo, ...]]) -> Manifest:

@@ -83,6 +83,7 @@ class ShardWriter:
         self._tokens: list[np.ndarray] = []
         self._sentence_lengths: list[np.ndarray] = []
         self._document_lengths: list[int] = []
+        self._spans: list[np.ndarray] = []
         self._num_tokens = 0
 
     def covers(self, index: int) -> bool:
@@ -101,13 +102,15 @@ class ShardWriter:
         sentence_lengths: np.ndarray,
         index: int,
         dropped: Counter[str],
+        spans: np.ndarray,
     ) -> None:
-        """Take document `index` of the source; it may be empty."""
+        """Take document `index` of the source; it may be empty. `spans` count in its tokens."""
         self._skip_complete(index)
         if self._num_tokens and self._num_tokens + len(tokens) > self._shard_tokens:
             self._close(end=index)
         self.dropped += dropped
         if len(tokens):
+            self._spans.append(spans + self._num_tokens)
             self._tokens.append(tokens)
             self._sentence_lengths.append(sentence_lengths)
             self._document_lengths.append(len(sentence_lengths))
@@ -137,6 +140,7 @@ class ShardWriter:
             np.concatenate(self._tokens).astype(self._dtype, copy=False),
             np.cumsum(np.concatenate(self._sentence_lengths), dtype=np.int64),
             np.cumsum(self._document_lengths, dtype=np.int64),
+            np.concatenate(self._spans),
         )
         info = write_shard(self._folder, f"{self._split}-{self._number:05d}", shard)
         dropped = dict(sorted(self.dropped.items()))

@@ -34,6 +34,8 @@ _KNOWN = {
     "trainable_lemmatizer", "entity_linker", "textcat", "textcat_multilabel",
 }  # fmt: skip
 
+_SPACY = ", spaCy "
+
 Item = TypeVar("Item")
 Span = tuple[int, int]
 """Start and end, exclusive."""
@@ -47,7 +49,7 @@ class Tagging:
     model: str
     """Name of an installed package, or path of a folder."""
     identity: str
-    """Name and version of the pipeline, version of spaCy, and a checksum of the files."""
+    """Name, version and checksum of the pipeline, and version of spaCy."""
     skip_labels: tuple[str, ...]
 
     @property
@@ -75,6 +77,18 @@ def find_tagging(config: PrepareConfig) -> Tagging | None:
         )
     identity = _identity_of(config.tag_model, meta)
     return Tagging(config.tag, config.tag_model, identity, config.tag_skip_labels)
+
+
+def identity_at_hand(config: PrepareConfig, *, recorded: str) -> str:
+    """Identity of the pipeline, for a folder that is complete: `recorded` where spaCy is of another
+    version, or the pipeline not here, as on a machine that trains.
+    """
+    try:
+        tagging = find_tagging(config)
+    except UserError:
+        return recorded
+    here = "" if tagging is None else tagging.identity
+    return recorded if here.partition(_SPACY)[0] == recorded.partition(_SPACY)[0] else here
 
 
 def _folder_of(model: str) -> Path:
@@ -105,7 +119,7 @@ def _read_meta(model: str) -> dict[str, Any]:
 
 
 def _identity_of(model: str, meta: dict[str, Any]) -> str:
-    """-> "en_core_web_sm 3.8.0, spaCy 3.8.18, files 3f2a91c04d5e"."""
+    """-> "en_core_web_sm 3.8.0 (files 3f2a91c04d5e), spaCy 3.8.18"."""
     folder = _folder_of(model)
     content = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -113,8 +127,8 @@ def _identity_of(model: str, meta: dict[str, Any]) -> str:
             content.update(f"{file.relative_to(folder).as_posix()}\0".encode())
             content.update(hashlib.sha256(file.read_bytes()).digest())
     name = f"{meta.get('lang')}_{meta.get('name')} {meta.get('version')}"
-    spacy = importlib.metadata.version("spacy")
-    return f"{name}, spaCy {spacy}, files {content.hexdigest()[:12]}"
+    files = content.hexdigest()[:12]
+    return f"{name} (files {files}){_SPACY}{importlib.metadata.version('spacy')}"
 
 
 class Tagger:
