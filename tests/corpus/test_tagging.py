@@ -263,6 +263,17 @@ def test_spans_do_not_depend_on_the_documents_that_come_along(tokenizers, ruler)
     np.testing.assert_array_equal(together.spans, np.concatenate(spans))
 
 
+def test_the_same_is_found_once_new_words_are_forgotten(ruler, monkeypatch):
+    documents = [[[text_of(number).replace("\n", " ")]] for number in range(6)]
+    remembering = tagged(tagger(ruler), documents)
+    monkeypatch.setattr(tagging_module, "_REMEMBERED_CHARACTERS", 1_000)
+    forgetting = tagger(ruler)
+    assert [tagged(forgetting, [document])[0] for document in documents] == remembering
+    known = len(forgetting._pipeline.vocab.strings)
+    tagged(forgetting, [[[" ".join(f"word{number}" for number in range(1_000))]]])
+    assert len(forgetting._pipeline.vocab.strings) == known
+
+
 @pytest.fixture
 def config(tmp_path, ruler) -> PrepareConfig:
     text = "\n\n".join(text_of(number) for number in range(60))
@@ -446,7 +457,8 @@ def test_a_pipeline_that_differs_between_processes_is_refused(tmp_path):
 
 def test_components_that_nothing_needs_do_not_run(tmp_path):
     pipeline = spacy.blank("en")
-    for name in ("sentencizer", "senter", "ner"):
+    # This tok2vec serves nobody: ner has its own.
+    for name in ("sentencizer", "tok2vec", "senter", "ner"):
         pipeline.add_pipe(name)
     pipeline.get_pipe("ner").add_label("PERSON")
     pipeline.initialize()
@@ -454,4 +466,4 @@ def test_components_that_nothing_needs_do_not_run(tmp_path):
     assert tagger(str(tmp_path / "model"))._pipeline.pipe_names == ["ner"]
     pipeline.add_pipe("entity_ruler").add_patterns([{"label": "GPE", "pattern": "Athens"}])
     pipeline.to_disk(tmp_path / "ruled")
-    assert len(tagger(str(tmp_path / "ruled"))._pipeline.pipe_names) == 4
+    assert len(tagger(str(tmp_path / "ruled"))._pipeline.pipe_names) == 5
