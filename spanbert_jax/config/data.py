@@ -9,8 +9,6 @@ from spanbert_jax.errors import require, require_positive
 
 MaskingScheme = Literal["geometric_span", "whole_word", "subword"]
 BlockKind = Literal["document", "sentence_pair"]
-TAGS = ("spacy:ents", "spacy:noun_chunks")
-"""Kinds of spans that `prepare` finds in text."""
 
 
 def tokens_of_text(sequence_length: int, blocks: BlockKind) -> int:
@@ -103,6 +101,10 @@ class DataConfig:
             "must be at least 8", "use 512, as the paper, or 128",
         )  # fmt: skip
         require_positive("--data.batch-size", self.batch_size, "256")
+
+
+TAGS = ("spacy:ents", "spacy:noun_chunks")
+"""Kinds of spans that `prepare` finds in text."""
 
 
 @dataclass(frozen=True)
