@@ -148,6 +148,18 @@ class PrepareConfig:
         "CARDINAL", "ORDINAL", "QUANTITY", "PERCENT", "MONEY", "DATE", "TIME",
     )  # fmt: skip
     """Entities that are left out, by label: the numerical ones, as in the paper."""
+    min_characters: int = 0
+    """Documents of fewer characters are dropped."""
+    max_characters: int = 0
+    """Documents of more characters are dropped; 0 sets no limit."""
+    min_letter_share: float = 0.0
+    """Documents with a smaller share of letters and white space among their characters are dropped:
+    tables, code, lists of numbers; prose in English has 0.95."""
+    max_garbled_share: float = 1.0
+    """Documents with a larger share of control characters, U+FFFD and code points for private use
+    are dropped: text that was decoded wrongly, or is none."""
+    exact_duplicates: Literal["drop", "keep"] = "drop"
+    """Of documents with the same text, only the first one is kept."""
     held_out: float = 0.01
     """Share of documents kept for evaluation, chosen by their content."""
     shard_tokens: int = 64_000_000
@@ -162,6 +174,7 @@ class PrepareConfig:
         )  # fmt: skip
         require_positive("--tokenizer-sample-mb", self.tokenizer_sample_mb, "64")
         self._check_tag()
+        self._check_filters()
         require(
             0.0 <= self.held_out < 1.0, "--held-out", self.held_out,
             "must be a fraction of the documents in [0, 1)", "use 0.01",
@@ -185,4 +198,24 @@ class PrepareConfig:
         require(
             not self.tag or bool(self.tag_model), "--tag-model", repr(self.tag_model),
             f"must name the spaCy pipeline for --tag {self.tag}", "use en_core_web_sm",
+        )  # fmt: skip
+
+    def _check_filters(self) -> None:
+        require(
+            self.min_characters >= 0, "--min-characters", self.min_characters,
+            "must not be negative", "use 0 to keep the shortest",
+        )  # fmt: skip
+        require(
+            not self.max_characters or self.max_characters >= max(1, self.min_characters),
+            "--max-characters", self.max_characters,
+            f"must be 0 for no limit, or at least --min-characters {self.min_characters}",
+            "use 0",
+        )  # fmt: skip
+        require(
+            0.0 <= self.min_letter_share <= 1.0, "--min-letter-share", self.min_letter_share,
+            "must be a share of the characters in [0, 1]", "use 0.7, or 0 to keep all",
+        )  # fmt: skip
+        require(
+            0.0 <= self.max_garbled_share <= 1.0, "--max-garbled-share", self.max_garbled_share,
+            "must be a share of the characters in [0, 1]", "use 0.01, or 1 to keep all",
         )  # fmt: skip

@@ -226,9 +226,8 @@ def test_spans_of_tokens_spell_the_entities(tokenizers, ruler, kind):
     tokenizer = tokenizers[kind]
     texts = [text_of(number) for number in range(20)] + ["", "\x00", "Athens"]
     raws = [RawDocument(text, "here", "plain") for text in texts]
-    settings = {"split": "sentences", "language": "en"}
-    encoded = Encoder(tokenizer, tagger=tagger(ruler), **settings).encode(raws)
-    plain = Encoder(tokenizer, **settings).encode(raws)
+    encoded = Encoder(tokenizer, PrepareConfig(), tagger=tagger(ruler)).encode(raws)
+    plain = Encoder(tokenizer, PrepareConfig()).encode(raws)
     np.testing.assert_array_equal(encoded.tokens, plain.tokens)
     assert plain.spans.shape == (0, 2)
     spelled = Counter()
@@ -253,9 +252,7 @@ def test_spans_of_tokens_spell_the_entities(tokenizers, ruler, kind):
 
 def test_spans_do_not_depend_on_the_documents_that_come_along(tokenizers, ruler):
     raws = [RawDocument(text_of(number), "here", "plain") for number in range(12)]
-    encoder = Encoder(
-        tokenizers["wordpiece"], split="sentences", language="en", tagger=tagger(ruler)
-    )
+    encoder = Encoder(tokenizers["wordpiece"], PrepareConfig(), tagger=tagger(ruler))
     together = encoder.encode(raws)
     alone = [encoder.encode([raw]) for raw in raws]
     begins = np.cumsum([0, *(len(each.tokens) for each in alone[:-1])])
