@@ -1,5 +1,6 @@
 """Which text is read, how it is cut, and which tokens are hidden."""
 
+import difflib
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -141,6 +142,10 @@ class DataConfig:
         )  # fmt: skip
 
 
+TAGS = ("spacy:ents", "spacy:noun_chunks")
+"""Kinds of spans that `prepare` finds in text."""
+
+
 @dataclass(frozen=True)
 class PrepareConfig:
     """From raw text to shards of token ids."""
@@ -171,6 +176,29 @@ class PrepareConfig:
     """What is never cut across blocks: sentences found in each paragraph, or lines as they are."""
     language: str = "en"
     """ISO 639 code; chooses the rules of sentence boundaries."""
+    tag: str = ""
+    """Spans of the text to find and keep beside its tokens, for `--masking.scheme tagged_span`
+    (sec. 5.1): `spacy:ents`, named entities, or `spacy:noun_chunks`, noun phrases. Needs spaCy:
+    `pip install -e '.[spacy]'`."""
+    tag_model: str = "en_core_web_sm"
+    """spaCy pipeline that finds them: an installed package, or the folder of one on a local disk.
+    Install the default with `python -m spacy download en_core_web_sm`."""
+    tag_skip_labels: tuple[str, ...] = (
+        "CARDINAL", "ORDINAL", "QUANTITY", "PERCENT", "MONEY", "DATE", "TIME",
+    )  # fmt: skip
+    """Entities that are left out, by label: the numerical ones, as in the paper."""
+    min_characters: int = 0
+    """Documents of fewer characters are dropped."""
+    max_characters: int = 0
+    """Documents of more characters are dropped; 0 sets no limit."""
+    min_letter_share: float = 0.0
+    """Documents with a smaller share of letters and white space among their characters are dropped:
+    tables, code, lists of numbers; prose in English has 0.95."""
+    max_garbled_share: float = 1.0
+    """Documents with a larger share of control characters, U+FFFD and code points for private use
+    are dropped: text that was decoded wrongly, or is none."""
+    exact_duplicates: Literal["drop", "keep"] = "drop"
+    """Of documents with the same text, only the first one is kept."""
     held_out: float = 0.01
     """Share of documents kept for evaluation, chosen by their content."""
     shard_tokens: int = 64_000_000
@@ -184,6 +212,8 @@ class PrepareConfig:
             "must be at least 100", "use 32000",
         )  # fmt: skip
         require_positive("--tokenizer-sample-mb", self.tokenizer_sample_mb, "64")
+        self._check_tag()
+        self._check_filters()
         require(
             0.0 <= self.held_out < 1.0, "--held-out", self.held_out,
             "must be a fraction of the documents in [0, 1)", "use 0.01",
@@ -195,4 +225,36 @@ class PrepareConfig:
         require(
             self.num_workers >= 0, "--num-workers", self.num_workers,
             "must not be negative", "use 0 for one process a core",
+        )  # fmt: skip
+
+    def _check_tag(self) -> None:
+        nearest = difflib.get_close_matches(self.tag, TAGS, n=1)
+        require(
+            not self.tag or self.tag in TAGS, "--tag", self.tag,
+            f"must be KIND:WHAT, one of {', '.join(TAGS)}",
+            f"perhaps you meant {nearest[0]}" if nearest else "leave it out to tag nothing",
+        )  # fmt: skip
+        require(
+            not self.tag or bool(self.tag_model), "--tag-model", repr(self.tag_model),
+            f"must name the spaCy pipeline for --tag {self.tag}", "use en_core_web_sm",
+        )  # fmt: skip
+
+    def _check_filters(self) -> None:
+        require(
+            self.min_characters >= 0, "--min-characters", self.min_characters,
+            "must not be negative", "use 0 to keep the shortest",
+        )  # fmt: skip
+        require(
+            not self.max_characters or self.max_characters >= max(1, self.min_characters),
+            "--max-characters", self.max_characters,
+            f"must be 0 for no limit, or at least --min-characters {self.min_characters}",
+            "use 0",
+        )  # fmt: skip
+        require(
+            0.0 <= self.min_letter_share <= 1.0, "--min-letter-share", self.min_letter_share,
+            "must be a share of the characters in [0, 1]", "use 0.7, or 0 to keep all",
+        )  # fmt: skip
+        require(
+            0.0 <= self.max_garbled_share <= 1.0, "--max-garbled-share", self.max_garbled_share,
+            "must be a share of the characters in [0, 1]", "use 0.01, or 1 to keep all",
         )  # fmt: skip

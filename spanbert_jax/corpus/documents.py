@@ -41,6 +41,17 @@ class Input(NamedTuple):
     size: int
 
 
+class Part(NamedTuple):
+    """Documents of one input that are read one after the other, by whichever machine."""
+
+    input: int
+    """Index in the inputs of its source."""
+    first: int = 0
+    """Number, in its input, of the part's first document."""
+    stop: int | None = None
+    """Number behind its last one; None for all that follow."""
+
+
 class Source(Protocol):
     """Where documents come from. Made from its specification, it has found its inputs."""
 
@@ -50,8 +61,18 @@ class Source(Protocol):
     @property
     def inputs(self) -> list[Input]: ...
 
-    def read(self, reading: Reading) -> Iterator[RawDocument]:
+    @property
+    def parts(self) -> list[Part]:
+        """All of the source, in order."""
+
+    def read_part(self, part: Part, reading: Reading) -> Iterator[RawDocument]:
         """Documents in order; bad input is a `UserError` with file and line."""
+
+
+def read_source(source: Source, reading: Reading) -> Iterator[RawDocument]:
+    """Every document of a source, in order."""
+    for part in source.parts:
+        yield from source.read_part(part, reading)
 
 
 def clean_document(raw: RawDocument, counts: Counter[str]) -> Document:

@@ -1,9 +1,24 @@
 """Files on local disks and gs:// alike: whole or not at all, and their checksums."""
 
+import contextlib
+import errno
 import hashlib
 import os
+import shutil
 
 from etils import epath
+
+from spanbert_jax.errors import UserError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+class ResumableError(UserError):
+    """The text is not to blame: what is complete is kept, and the same command goes on."""
+
+
+class FullDisk(ResumableError):
+    """There is no room for a file."""
 
 
 def temporary_suffix() -> str:
@@ -16,12 +31,38 @@ def as_path(path: epath.PathLike) -> epath.Path:
     return epath.Path(path).expanduser()
 
 
+def write_bytes(path: epath.Path, content: bytes | memoryview) -> None:
+    path.write_bytes(content)
+
+
 def write_file(path: epath.Path, content: bytes | memoryview) -> str:
-    """Write under a temporary name, then rename. Returns the sha256 of the content."""
+    """Write under a temporary name, then rename. Returns the sha256 of the content.
+
+    Raises `FullDisk` where there is no room; the temporary file is gone then.
+    """
     temporary = path.parent / (path.name + temporary_suffix())
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        write_bytes(temporary, content)
+        temporary.replace(path)
+    except OSError as error:
+        # Room for what follows, the message of the error first.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if error.errno in NO_ROOM:
+            raise full_disk(path, error) from error
+        raise
     return hashlib.sha256(content).hexdigest()
+
+
+def full_disk(path: epath.Path, error: OSError) -> "FullDisk":
+    try:
+        free = f", with {shutil.disk_usage(path.parent).free / 1e6:,.0f} MB free there now"
+    except OSError:
+        free = ""
+    return FullDisk(
+        f"{path}: must be written, found no room for it ({error.strerror}{free}); make room, then "
+        "run the same command: what is complete is kept, and it goes on from there"
+    )
 
 
 def sha256_of(path: epath.Path) -> str:

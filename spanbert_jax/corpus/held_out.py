@@ -1,4 +1,5 @@
-"""Chooses the documents kept for evaluation by their content, whatever their order or file."""
+"""Keys of documents, and the choice of those kept for evaluation: by content alone, whatever their
+order or file."""
 
 import hashlib
 from collections.abc import Iterable
@@ -9,6 +10,12 @@ KEY_RANGE = 1 << 64
 def document_key(text: bytes) -> int:
     """A number in [0, 2^64) that depends on the document's content alone."""
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
+def content_keys(text: bytes) -> tuple[int, int]:
+    """Two such numbers that know nothing of each other."""
+    digest = hashlib.blake2b(text, digest_size=16).digest()
+    return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big")
 
 
 def held_out_limit(keys: Iterable[int], share: float) -> tuple[int, int]:

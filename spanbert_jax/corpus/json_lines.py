@@ -3,10 +3,11 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from etils import epath
 
-from spanbert_jax.corpus.documents import Input, RawDocument, Reading
+from spanbert_jax.corpus.documents import Input, Part, RawDocument, Reading
 from spanbert_jax.corpus.paths import file_inputs, read_lines
 from spanbert_jax.errors import UserError
 
@@ -19,16 +20,20 @@ class JsonLinesSource:
     files: tuple[epath.Path, ...]
     field: str = "text"
 
-    @property
+    @cached_property
     def inputs(self) -> list[Input]:
         return file_inputs(self.files)
 
-    def read(self, reading: Reading) -> Iterator[RawDocument]:
-        for path in self.files:
-            for number, line in read_lines(path, reading):
-                if line and not line.isspace():
-                    where = f"{path}:{number}"
-                    yield RawDocument(self._text_of(line, where), where, "plain")
+    @property
+    def parts(self) -> list[Part]:
+        return [Part(index) for index in range(len(self.files))]
+
+    def read_part(self, part: Part, reading: Reading) -> Iterator[RawDocument]:
+        path = self.files[part.input]
+        for number, line in read_lines(path, reading):
+            if line and not line.isspace():
+                where = f"{path}:{number}"
+                yield RawDocument(self._text_of(line, where), where, "plain")
 
     def _text_of(self, line: str, where: str) -> str:
         try:

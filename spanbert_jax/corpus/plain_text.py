@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from etils import epath
 
-from spanbert_jax.corpus.documents import Input, RawDocument, Reading
+from spanbert_jax.corpus.documents import Input, Part, RawDocument, Reading
 from spanbert_jax.corpus.paths import file_inputs, read_lines
 
 
@@ -18,15 +19,16 @@ class TextSource:
     document_per_file: bool = False
     """Blank lines do not end a document."""
 
-    @property
+    @cached_property
     def inputs(self) -> list[Input]:
         return file_inputs(self.files)
 
-    def read(self, reading: Reading) -> Iterator[RawDocument]:
-        for path in self.files:
-            yield from self._read_file(path, reading)
+    @property
+    def parts(self) -> list[Part]:
+        return [Part(index) for index in range(len(self.files))]
 
-    def _read_file(self, path: epath.Path, reading: Reading) -> Iterator[RawDocument]:
+    def read_part(self, part: Part, reading: Reading) -> Iterator[RawDocument]:
+        path = self.files[part.input]
         lines: list[str] = []
         first = 1
         for number, line in read_lines(path, reading):

@@ -4,49 +4,37 @@ In: PrepareConfig. Out: a folder of shards with its manifest. Documents are read
 and cleaned, split and tokenized in several; the shards are the same bytes whatever their number.
 """
 
+import itertools
 import time
-from collections import deque
-from collections.abc import Iterator
-from contextlib import closing
-
-import numpy as np
+from collections import Counter
 
 from spanbert_jax.config import PrepareConfig
-from spanbert_jax.corpus.documents import RawDocument
-from spanbert_jax.corpus.encoding import (
-    EncodedDocuments,
-    encode_documents,
-    sentences_of,
-    start_encoder,
-)
+from spanbert_jax.corpus import local_runner
 from spanbert_jax.corpus.files import as_path, sha256_of
-from spanbert_jax.corpus.held_out import held_out_limit
-from spanbert_jax.corpus.job import Job, ReadDocument, units_of
+from spanbert_jax.corpus.job import Job
 from spanbert_jax.corpus.output_folder import (
     complete_manifest,
     earlier_record,
     nothing_half_written,
+    remove_progress,
 )
 from spanbert_jax.corpus.progress import Progress
 from spanbert_jax.corpus.record import check_same, make_record
-from spanbert_jax.corpus.shard_writer import ShardWriter
 from spanbert_jax.corpus.shards import (
-    SPLITS,
     UNIGRAM_FILE,
     Manifest,
     ShardInfo,
     TokenizerInfo,
     count_unigrams,
-    token_dtype,
     write_array,
     write_manifest,
 )
 from spanbert_jax.corpus.sources import find_source, inputs_at_hand
 from spanbert_jax.corpus.summary import summary
-from spanbert_jax.corpus.tokenizer_sample import sample_documents
+from spanbert_jax.corpus.survey import Survey
+from spanbert_jax.corpus.tagging import Tagger, find_tagging, identity_at_hand
 from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from spanbert_jax.corpus.tokenizers.loading import TRAINED_KINDS, find_tokenizer_file
-from spanbert_jax.corpus.workers import map_in_order
 from spanbert_jax.errors import UserError
 
 
@@ -64,19 +52,26 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
     if before is not None and (manifest := complete_manifest(folder)) is not None:
         # What the sources name may be gone, or on another machine: the shards hold its text.
         inputs = before.inputs | inputs_at_hand(config.source, recorded=before.inputs)
-        check_same(folder, before=before, now=make_record(config, inputs, loaded))
+        recorded = str(before.options.get("tag_model", ""))
+        tag_model = identity_at_hand(config, recorded=recorded)
+        now = make_record(config, inputs, loaded, tag_model=tag_model)
+        check_same(folder, before=before, now=now)
         progress.say(f"{folder}: found complete, nothing to do")
         return manifest
     sources = [find_source(spec) for spec in config.source]
     inputs = {item.name: item.size for source in sources for item in source.inputs}
-    record = make_record(config, inputs, loaded)
+    tagging = find_tagging(config)
+    tag_model = "" if tagging is None else tagging.identity
+    record = make_record(config, inputs, loaded, tag_model=tag_model)
     if before is not None:
         check_same(folder, before=before, now=record)
-    job = Job(config, folder, sources, record, progress)
+    if tagging is not None:
+        Tagger(tagging)  # fails here, before text is read for hours
+    job = Job(config, folder, sources, record, progress, tagging)
     with nothing_half_written(folder, resumed=before is not None):
-        job.held_out_limit = _choose_held_out(job)
-        tokenizer = _tokenizer_in_folder(job, loaded, resumed=before is not None)
-        return _write_shards(job, tokenizer)
+        survey = local_runner.survey(job)
+        tokenizer = _tokenizer_in_folder(job, survey, loaded, resumed=before is not None)
+        return _make_shards(job, survey, tokenizer)
 
 
 def _loaded_tokenizer(config: PrepareConfig) -> Tokenizer | None:
@@ -98,135 +93,49 @@ def _check_named(config: PrepareConfig) -> None:
         raise UserError("--out: must name the folder for the shards; use for instance --out shards")
 
 
-def _choose_held_out(job: Job) -> int:
-    """The limit below which a document's key means held out; `UserError` for an empty corpus."""
-    stage = "looking for documents"
-    # Left early as a rule: closing the reader closes its file.
-    with closing(job.read(stage)) as documents:
-        keys = (document.key for document in documents)
-        limit, seen = held_out_limit(keys, job.config.held_out)
-    job.progress.update(stage, 1.0, 1.0)
-    if not seen:
-        raise UserError(
-            f"--source {' '.join(job.config.source)}: must hold text, found no document in "
-            f"{len(job.record.inputs)} files; check the files and the kind of source"
-        )
-    return limit
-
-
-def _tokenizer_in_folder(job: Job, loaded: Tokenizer | None, *, resumed: bool) -> Tokenizer:
+def _tokenizer_in_folder(
+    job: Job, survey: Survey, loaded: Tokenizer | None, *, resumed: bool
+) -> Tokenizer:
     """The tokenizer, its file written beside the shards; trained first where none was loaded."""
     names = [name for name in ("tokenizer.model", "tokenizer.json") if (job.folder / name).exists()]
     if loaded is None and resumed and names:
         return load_tokenizer(job.folder / names[0])
-    tokenizer = loaded if loaded is not None else _train_tokenizer(job)
+    tokenizer = loaded if loaded is not None else _train_tokenizer(job, survey)
     # First: whatever lies beside a record is ours, wherever this run may be killed.
     job.record.write(job.folder)
     tokenizer.save(job.folder)
     return tokenizer
 
 
-def _train_tokenizer(job: Job) -> Tokenizer:
-    documents = job.read("sampling text for the tokenizer")
-    train = (item for item in documents if job.split_of(item) == "train")
-    sample = sample_documents(
-        ((item.key, item.num_bytes, item.raw) for item in train),
-        max_bytes=job.config.tokenizer_sample_mb * 1e6,
-    )
-    parts = map_in_order(
-        sentences_of, units_of(sample), num_workers=job.num_workers,
-        start=start_encoder, start_arguments=(None, job.config.split, job.config.language),
-    )  # fmt: skip
-    sentences = [sentence for part in parts for sentence in part]
+def _train_tokenizer(job: Job, survey: Survey) -> Tokenizer:
+    sentences = local_runner.tokenizer_sentences(job, survey)
     kind, size = job.config.tokenizer, sum(map(len, sentences)) / 1e6
     job.progress.say(f"training a {kind} tokenizer on {size:.1f} MB of text")
     return train_tokenizer(job.config, iter(sentences))
 
 
-def _write_shards(job: Job, tokenizer: Tokenizer) -> Manifest:
-    writers = {
-        split: ShardWriter(
-            job.folder, split, shard_tokens=job.config.shard_tokens,
-            dtype=token_dtype(tokenizer.vocab_size), tokenizer=tokenizer.fingerprint,
-        )
-        for split in SPLITS
-    }  # fmt: skip
-    if found := sum(writer.num_found for writer in writers.values()):
-        job.progress.say(f"{job.folder}: going on, {found} shards are complete")
+def _make_shards(job: Job, survey: Survey, tokenizer: Tokenizer) -> Manifest:
     began = time.monotonic()
-    _encode_all(job, writers)
-    complete = {split: writer.finish(job.counts["documents"]) for split, writer in writers.items()}
-    for split, writer in writers.items():
-        job.counts += writer.dropped
-        for shard in complete[split]:
-            job.counts.update(shard.dropped)
-    if not complete["train"]:
-        raise UserError(
-            f"--source {' '.join(job.config.source)}: must leave text to train on, but nothing is "
-            f"left of its {job.counts['documents']} documents; lower --held-out "
-            f"{job.config.held_out}, or check the files and the kind of source"
-        )
-    megabytes, seconds = job.counts["text bytes"] / 1e6, time.monotonic() - began
+    complete, counts = local_runner.make_shards(job, survey, tokenizer)
+    for shard in itertools.chain.from_iterable(complete.values()):
+        counts.update(shard.dropped)
+    megabytes, seconds = counts["text bytes"] / 1e6, time.monotonic() - began
     job.progress.say(
         f"made shards of {megabytes:.1f} MB of text in {seconds:.1f} s "
         f"({megabytes / seconds:.1f} MB/s, {job.num_workers} processes)"
     )
-    splits = {split: tuple(each.info for each in shards) for split, shards in complete.items()}
-    manifest = _finish(job, tokenizer, splits)
+    splits = {
+        split: tuple(it.info for it in shards if it.info) for split, shards in complete.items()
+    }
+    manifest = _finish(job, tokenizer, splits, counts)
     for line in summary(manifest):
         job.progress.say(line)
     return manifest
 
 
-def _encode_all(job: Job, writers: dict[str, ShardWriter]) -> None:
-    """Encode every document that is in no complete shard, and hand it to its split's writer."""
-    in_flight: deque[ReadDocument] = deque()
-    results = map_in_order(
-        encode_documents, units_of(_documents_to_encode(job, writers, in_flight)),
-        num_workers=job.num_workers, start=start_encoder,
-        start_arguments=(
-            find_tokenizer_file(job.folder), job.config.split, job.config.language,
-        ),
-    )  # fmt: skip
-    for encoded in results:
-        _hand_out(encoded, job, writers, in_flight)
-
-
-def _documents_to_encode(
-    job: Job, writers: dict[str, ShardWriter], in_flight: deque[ReadDocument]
-) -> Iterator[RawDocument]:
-    """Raw documents that are still to be encoded; `in_flight` remembers where they belong."""
-    for document in job.read("making shards", job.counts):
-        job.counts["documents"] += 1
-        job.counts["text bytes"] += document.num_bytes
-        if not writers[job.split_of(document)].covers(document.number):
-            in_flight.append(document)
-            yield document.raw
-
-
-def _hand_out(
-    encoded: EncodedDocuments,
-    job: Job,
-    writers: dict[str, ShardWriter],
-    in_flight: deque[ReadDocument],
-) -> None:
-    sentence_ends = np.cumsum(encoded.document_lengths)
-    token_ends = np.concatenate([[0], np.cumsum(encoded.sentence_lengths)])[sentence_ends]
-    sentence = token = 0
-    for sentence_end, token_end, dropped in zip(
-        sentence_ends.tolist(), token_ends.tolist(), encoded.dropped, strict=True
-    ):
-        document = in_flight.popleft()
-        writers[job.split_of(document)].add(
-            encoded.tokens[token:token_end],
-            sentence_lengths=encoded.sentence_lengths[sentence:sentence_end],
-            index=document.number,
-            dropped=dropped,
-        )
-        sentence, token = sentence_end, token_end
-
-
-def _finish(job: Job, tokenizer: Tokenizer, splits: dict[str, tuple[ShardInfo, ...]]) -> Manifest:
+def _finish(
+    job: Job, tokenizer: Tokenizer, splits: dict[str, tuple[ShardInfo, ...]], counts: Counter[str]
+) -> Manifest:
     """Count the unigrams and write the manifest, last of all."""
     unigram = count_unigrams(job.folder, splits["train"], vocab_size=tokenizer.vocab_size)
     file = find_tokenizer_file(job.folder)
@@ -243,7 +152,8 @@ def _finish(job: Job, tokenizer: Tokenizer, splits: dict[str, tuple[ShardInfo, .
         sources=tuple(job.record.sources),
         inputs=job.record.inputs,
         options=job.record.options,
-        counts=dict(sorted(job.counts.items())),
+        counts={reason: count for reason, count in sorted(counts.items()) if count},
     )
     write_manifest(job.folder, manifest)
+    remove_progress(job.folder)
     return manifest

@@ -7,7 +7,7 @@ import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from spanbert_jax.corpus.documents import Document, Reading, Source, clean_document
+from spanbert_jax.corpus.documents import Document, Reading, Source, clean_document, read_source
 from spanbert_jax.corpus.json_lines import JsonLinesSource
 from spanbert_jax.corpus.paths import PACKAGE, find_files
 from spanbert_jax.corpus.plain_text import TextSource
@@ -89,4 +89,4 @@ def inputs_at_hand(specs: Iterable[str], *, recorded: Mapping[str, int]) -> dict
 
 def open_source(spec: str) -> Iterator[Document]:
     """Cleaned documents of a source, in order, one at a time."""
-    return (clean_document(raw, Counter()) for raw in find_source(spec).read(Reading()))
+    return (clean_document(raw, Counter()) for raw in read_source(find_source(spec), Reading()))

@@ -2,8 +2,8 @@
 
 from spanbert_jax.corpus.shards import SPLITS, Manifest
 
-# Counts of what was read; all others are of what was dropped or cut.
-_READ = ("text bytes", "documents")
+READ = ("text bytes", "documents")
+"""Counts of what was read; all others are of what was dropped or cut."""
 
 
 def summary(manifest: Manifest) -> list[str]:
@@ -16,7 +16,7 @@ def summary(manifest: Manifest) -> list[str]:
     megabytes = manifest.counts.get("text bytes", 0) / 1e6
     num_documents = manifest.counts.get("documents", 0)
     lines.append(f"read: {num_documents:,} documents, {megabytes:.1f} MB of text")
-    dropped = [f"{count:,} {name}" for name, count in manifest.counts.items() if name not in _READ]
+    dropped = [f"{count:,} {name}" for name, count in manifest.counts.items() if name not in READ]
     lines.append(f"left out: {', '.join(dropped) or 'nothing'}")
     if not manifest.splits["held_out"]:
         lines.append("no document is held out: training cannot be evaluated on these shards")

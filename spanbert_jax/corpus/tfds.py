@@ -1,12 +1,13 @@
 """TensorFlow Datasets: every example is a document. TensorFlow is imported only here, when read."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from spanbert_jax.corpus.documents import Input, RawDocument, Reading
+from spanbert_jax.corpus.documents import Input, Part, RawDocument, Reading
 from spanbert_jax.errors import UserError
 
 
@@ -37,7 +38,7 @@ class TfdsSource:
                 "check the name, or set TFDS_DATA_DIR to the folder that holds it"
             ) from error
 
-    @property
+    @cached_property
     def inputs(self) -> list[Input]:
         """The split and its size; known once the data is prepared."""
         self._prepare()
@@ -76,17 +77,26 @@ class TfdsSource:
                 "name the one that holds the text after #, as in tfds:imdb_reviews#text"
             )
 
-    def read(self, reading: Reading) -> Iterator[RawDocument]:
+    @property
+    def parts(self) -> list[Part]:
+        """A part for each file that the dataset is stored in; one for a cut split."""
+        info = self._split_info
+        if "[" in self.split:
+            return [Part(0, 0, info.num_examples)]
+        ends = list(itertools.accumulate(info.shard_lengths))
+        return [Part(0, begin, end) for begin, end in itertools.pairwise([0, *ends]) if begin < end]
+
+    def read_part(self, part: Part, reading: Reading) -> Iterator[RawDocument]:
         import tensorflow_datasets as tfds
 
         (source,) = self.inputs
         # One file after the other: a mixed order would change the shards from run to run.
         order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-        examples = self._builder.as_dataset(
-            split=self.split, shuffle_files=False, read_config=order
-        )
+        whole = "[" in self.split
+        split = self.split if whole else f"{self.split}[{part.first}:{part.stop}]"
+        examples = self._builder.as_dataset(split=split, shuffle_files=False, read_config=order)
         step = source.size / max(1, self._split_info.num_examples)
-        for number, example in enumerate(tfds.as_numpy(examples)):
+        for number, example in enumerate(tfds.as_numpy(examples), part.first):
             where = f"{source.name}:{number}"
             reading.size_done += step
             yield RawDocument(self._text_of(example[self.field], where), where, "plain")

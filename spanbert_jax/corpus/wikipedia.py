@@ -3,10 +3,11 @@
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from etils import epath
 
-from spanbert_jax.corpus.documents import Input, RawDocument, Reading
+from spanbert_jax.corpus.documents import Input, Part, RawDocument, Reading
 from spanbert_jax.corpus.paths import damage_is_an_error, file_inputs, open_file
 from spanbert_jax.errors import UserError
 
@@ -21,20 +22,24 @@ class WikipediaSource:
     spec: str
     files: tuple[epath.Path, ...]
 
-    @property
+    @cached_property
     def inputs(self) -> list[Input]:
         return file_inputs(self.files)
 
-    def read(self, reading: Reading) -> Iterator[RawDocument]:
-        for path in self.files:
-            try:
-                with open_file(path, reading) as file, damage_is_an_error(path):
-                    yield from _articles(file, path, reading)
-            except ElementTree.ParseError as error:
-                raise UserError(
-                    f"{path}:{error.position[0]}: is not well-formed XML ({error}); "
-                    "download the dump again, or cut it behind a </page> and add </mediawiki>"
-                ) from error
+    @property
+    def parts(self) -> list[Part]:
+        return [Part(index) for index in range(len(self.files))]
+
+    def read_part(self, part: Part, reading: Reading) -> Iterator[RawDocument]:
+        path = self.files[part.input]
+        try:
+            with open_file(path, reading) as file, damage_is_an_error(path):
+                yield from _articles(file, path, reading)
+        except ElementTree.ParseError as error:
+            raise UserError(
+                f"{path}:{error.position[0]}: is not well-formed XML ({error}); "
+                "download the dump again, or cut it behind a </page> and add </mediawiki>"
+            ) from error
 
 
 def _articles(file, path: epath.Path, reading: Reading) -> Iterator[RawDocument]:  # type: ignore[no-untyped-def]

@@ -2,15 +2,16 @@
 
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import connection, get_context, parent_process
 from typing import Any, TypeVar
 
-from spanbert_jax.errors import UserError
+from spanbert_jax.corpus.files import ResumableError
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -53,7 +54,7 @@ def map_in_order(
         while in_flight:
             yield in_flight.popleft().result()
     except BrokenProcessPool as error:
-        raise UserError(
+        raise ResumableError(
             "a process that cleans and tokenizes ended before its time, most likely for want of "
             f"memory; use fewer than --num-workers {num_workers}, and run again: what is complete "
             "is kept"
@@ -82,6 +83,15 @@ def _interrupts_held_back() -> Iterator[None]:
 def _start_process(start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     # Where a system cannot hold it back, Ctrl-C is ignored from here on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # One process a core: threads of the tokenizers would only get in each other's way.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     start(*arguments)
+
+
+def _end_with_parent() -> None:
+    """Killed, the parent tells nobody; its processes would wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)

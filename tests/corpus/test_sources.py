@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from spanbert_jax.corpus.documents import Reading
+from spanbert_jax.corpus.documents import Reading, read_source
 from spanbert_jax.corpus.sources import find_source, open_source
 from spanbert_jax.errors import UserError
 
@@ -87,7 +87,7 @@ def test_a_dump_gives_articles_and_counts_what_it_skips(tmp_path, compressed):
         (["Fog is a visible cloud of small water droplets near the ground."], f"{path}:Fog")
     ]
     source, reading = find_source(f"wikipedia:{path}"), Reading()
-    assert len(list(source.read(reading))) == 1
+    assert len(list(read_source(source, reading))) == 1
     assert reading.counts == {"wiki redirects": 1, "wiki pages that are no articles": 1}
     assert reading.size_done == source.inputs[0].size == path.stat().st_size
 
@@ -156,7 +156,7 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path):
     source = find_source(f"text:{tmp_path}/a.txt")
     (tmp_path / "a.txt").unlink()
     with pytest.raises(UserError, match="a.txt: cannot be read"):
-        list(source.read(Reading()))
+        list(read_source(source, Reading()))
 
 
 @pytest.mark.parametrize("pattern", ["none.txt", "none/*.txt", "*.md", "folder"])

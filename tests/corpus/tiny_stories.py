@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import tensorflow_datasets as tfds
 
-from spanbert_jax.corpus.documents import Reading
+from spanbert_jax.corpus.documents import Reading, read_source
 from spanbert_jax.corpus.sources import find_source
 from spanbert_jax.errors import UserError
 
@@ -39,7 +39,7 @@ def read(spec: str) -> dict[str, object]:
     try:
         source = find_source(spec)
         inputs = source.inputs
-        documents = [list(document) for document in source.read(reading)]
+        documents = [list(document) for document in read_source(source, reading)]
     except UserError as error:
         return {"error": str(error)}
     share = reading.size_done / inputs[0].size

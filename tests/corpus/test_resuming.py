@@ -1,0 +1,220 @@
+"""A run that is killed at any moment, and run again, makes what an undisturbed one makes."""
+
+import contextlib
+import dataclasses
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from spanbert_jax.config import PrepareConfig
+from spanbert_jax.corpus import files, local_runner, spilling, units
+from spanbert_jax.corpus.files import FullDisk
+from spanbert_jax.corpus.prepare import prepare
+from spanbert_jax.corpus.progress import SilentProgress
+from spanbert_jax.errors import UserError
+
+# Units and tasks so small that there are many of them.
+PROGRAM = """
+from spanbert_jax.config import PrepareConfig
+from spanbert_jax.corpus import spilling, units
+from spanbert_jax.corpus.prepare import prepare
+from spanbert_jax.corpus.progress import SilentProgress
+
+if __name__ == "__main__":
+    units.UNIT_BYTES, spilling.TASK_CHARACTERS = 8_000, 3_000
+    prepare(PrepareConfig(**{config!r}), progress=SilentProgress())
+"""
+SIZES = [1, 40, 3, 300, 1, 1, 150]
+
+
+class Recorder(SilentProgress):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+
+@pytest.fixture
+def config(write_stories, tmp_path) -> PrepareConfig:
+    paths = write_stories(SIZES)
+    return PrepareConfig(
+        source=(f"text:{paths[0].parent}/*.txt",), out=str(tmp_path / "shards"), vocab_size=120,
+        sentencepiece_type="bpe", held_out=0.05, shard_tokens=3_000, num_workers=1,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def small_units(monkeypatch):
+    monkeypatch.setattr(units, "UNIT_BYTES", 8_000)
+    monkeypatch.setattr(spilling, "TASK_CHARACTERS", 3_000)
+
+
+def run(config: PrepareConfig, progress=None, **values):
+    return prepare(dataclasses.replace(config, **values), progress=progress or SilentProgress())
+
+
+def test_killed_at_three_random_moments_it_makes_the_same_bytes(config, tmp_path, folder_bytes):
+    def start(out: str) -> subprocess.Popen:
+        values = vars(config) | {"out": str(tmp_path / out), "num_workers": 2}
+        return subprocess.Popen([sys.executable, "-c", PROGRAM.format(config=values)])
+
+    began = time.monotonic()
+    assert start("whole").wait() == 0
+    seconds = time.monotonic() - began
+    for moment in random.choices(range(20, 100), k=3):
+        killed = start("shards")
+        time.sleep(seconds * moment / 100)
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+    assert start("shards").wait() == 0
+    assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+def test_processes_end_with_one_that_is_killed(config, tmp_path):
+    program = PROGRAM.format(config=vars(config) | {"num_workers": 2})
+    folder = tmp_path / "here"
+    folder.mkdir()
+    killed = subprocess.Popen([sys.executable, "-c", program], cwd=folder)
+    while not list(tmp_path.glob("shards/in_progress/*.unit")):
+        time.sleep(0.01)
+    assert processes_in(folder) > 1
+    killed.kill()
+    killed.wait()
+    deadline = time.monotonic() + 10.0
+    while processes_in(folder) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes_in(folder) == 0
+
+
+def processes_in(folder: Path) -> int:
+    """Processes that work there."""
+    links = []
+    for process in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            links.append(os.readlink(process))
+    return links.count(str(folder))
+
+
+def test_units_that_are_complete_are_not_encoded_again(
+    config, small_units, tmp_path, folder_bytes, monkeypatch
+):
+    run(config, out=str(tmp_path / "whole"))
+    encoded: list[str] = []
+    encode = local_runner.encode_documents
+    stop_at = 250
+
+    def encode_some(raws):
+        if len(encoded) > stop_at:
+            raise KeyboardInterrupt
+        encoded.extend(raw.where for raw in raws)
+        return encode(raws)
+
+    monkeypatch.setattr(local_runner, "encode_documents", encode_some)
+    with pytest.raises(KeyboardInterrupt):
+        run(config)
+    before = len(list((tmp_path / "shards" / "in_progress").glob("*.unit")))
+    assert before > 5
+    # One in the middle is damaged, and is made anew from where it begins.
+    damaged = tmp_path / "shards" / "in_progress" / "encoded-000003.unit"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    encoded_at_first, encoded[:], stop_at = set(encoded), [], sum(SIZES)
+    recorder = Recorder()
+    run(config, recorder)
+    assert any(f"{before - 1} parts of the text are done" in line for line in recorder.said)
+    assert len(encoded) == len(set(encoded))
+    again = encoded_at_first & set(encoded)
+    assert 0 < len(again) < 60 and len(encoded_at_first | set(encoded)) == sum(SIZES)
+    assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
+
+
+def test_only_documents_of_missing_shards_are_encoded_again(config, tmp_path, monkeypatch):
+    manifest = run(config)
+    lost = manifest.splits["train"][1]
+    path = tmp_path / "shards" / lost.file("tokens")
+    content = path.read_bytes()
+    path.unlink()
+    tokenized = []
+    encode = local_runner.encode_documents
+
+    def encode_and_count(raws):
+        result = encode(raws)
+        tokenized.append(int((result.document_lengths > 0).sum()))
+        return result
+
+    monkeypatch.setattr(local_runner, "encode_documents", encode_and_count)
+    assert run(config) == manifest
+    assert path.read_bytes() == content
+    assert sum(tokenized) == lost.num_documents
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_the_number_of_processes_changes_nothing(
+    config, small_units, tmp_path, folder_bytes, workers
+):
+    run(config, num_workers=workers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(units, "UNIT_BYTES", 1 << 30)
+        run(config, out=str(tmp_path / "whole"))
+    assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
+
+
+def test_the_same_documents_in_other_files_make_the_same_shards(config, write_stories, tmp_path):
+    first = run(config)
+    write_stories([200, 1, 96, 198, 1], folder="others")
+    tokenizer = str(tmp_path / "shards" / "tokenizer.model")
+    second = run(
+        config, source=(f"text:{tmp_path}/others/*.txt",), out=str(tmp_path / "second"),
+        tokenizer=tokenizer,
+    )  # fmt: skip
+    third = run(config, out=str(tmp_path / "third"), tokenizer=tokenizer)
+    assert first.splits == second.splits == third.splits
+
+
+class FullAfter:
+    """A disk on which only so many more files can be written."""
+
+    def __init__(self, num_files: int, *, when: str) -> None:
+        self.left = num_files
+        self.when = when
+
+    def __call__(self, path, content) -> int:
+        self.left -= 1
+        if self.left < 0:
+            if self.when == "closing":
+                path.write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        with open(path, "wb") as file:
+            return file.write(content)
+
+
+@pytest.mark.parametrize("when", ["writing", "closing"])
+@pytest.mark.parametrize("num_files", [0, 1, 4, 12, 70])
+def test_without_room_what_is_complete_is_kept(
+    config, small_units, tmp_path, folder_bytes, monkeypatch, num_files, when
+):
+    run(config, out=str(tmp_path / "whole"))
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_bytes", FullAfter(num_files, when=when))
+        with pytest.raises(FullDisk, match=r"must be written, found no room .*MB free.* goes on"):
+            run(config)
+    left = folder_bytes(tmp_path / "shards")
+    assert len(left) == num_files
+    assert not any(name.endswith(".tmp") for name in left)
+    run(config)
+    assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
+
+
+def test_a_folder_named_in_progress_of_another_is_not_touched(config, tmp_path):
+    (tmp_path / "shards" / "in_progress").mkdir(parents=True)
+    with pytest.raises(UserError, match="found in_progress of no earlier run"):
+        run(config)
+    assert (tmp_path / "shards" / "in_progress").exists()
