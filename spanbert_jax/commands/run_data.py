@@ -33,7 +33,8 @@ class RunShards:
         with show_progress() as progress:
             # Rows of every length are counted now: later the run would wait, and say nothing.
             for phase in {phase.sequence_length: phase for phase in config.phases}.values():
-                for split in SPLITS:
+                # The small split first: where it lacks documents, nothing is counted.
+                for split in reversed(SPLITS):
                     _open(config, phase, split, progress)
         phase = phase_after(config, step)
         self._opened = {split: (phase, _open(config, phase, split)) for split in SPLITS}
