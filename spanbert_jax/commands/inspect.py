@@ -1,7 +1,9 @@
 """`spanbert inspect shards`: what a folder holds, or what a masking scheme hides in it."""
 
+import contextlib
 import itertools
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from etils import epath
@@ -53,6 +55,16 @@ def _check(config: InspectConfig, folder: epath.Path, manifest: Manifest) -> Non
         )
 
 
+@contextlib.contextmanager
+def flags_of_inspect() -> Iterator[None]:
+    """A `UserError` from inside names its flags as they are typed here, not behind pretrain."""
+    try:
+        yield
+    except UserError as error:
+        message = str(error).replace("--data.shards ", "").replace("--data.", "--")
+        raise type(error)(message) from error
+
+
 def _inspect_masks(config: InspectConfig, folder: epath.Path) -> None:
     # Here, not above: a description needs no TensorFlow.
     from spanbert_jax.data.mask_statistics import add_statistics, measure_masks, rows_with_text
@@ -60,10 +72,12 @@ def _inspect_masks(config: InspectConfig, folder: epath.Path) -> None:
     from spanbert_jax.data.token_shards import open_token_shards
     from spanbert_jax.tasks.mask_report import as_json, render_table
 
-    shards = open_token_shards(
-        folder, split=config.split, sequence_length=config.sequence_length, blocks=config.blocks,
-        over_long_sentences=config.over_long_sentences, mask_ratio=config.masking.mask_ratio,
-    )  # fmt: skip
+    with flags_of_inspect():
+        shards = open_token_shards(
+            folder, split=config.split, sequence_length=config.sequence_length,
+            blocks=config.blocks, over_long_sentences=config.over_long_sentences,
+            mask_ratio=config.masking.mask_ratio,
+        )  # fmt: skip
     dataset = pretrain_dataset(
         shards, masking=config.resolved_masking, batch_size=min(config.rows, ROWS_A_BATCH),
         max_boundary_offsets=config.max_boundary_offsets, seed=config.seed, num_epochs=1,

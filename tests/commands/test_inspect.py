@@ -311,6 +311,22 @@ def test_annotated_spans_of_shards_without_any_are_refused(shards, capsys):
     assert "`spanbert prepare --tag spacy:ents`" in message
 
 
+def test_text_that_makes_no_sentence_pairs_is_refused_by_the_flag_that_is_typed_here(
+    shards, capsys, tmp_path
+):
+    (tmp_path / "text.txt").write_text("A farmer walked to the tower. " * 30)
+    out = str(tmp_path / "shards")
+    tokenizer = f"{shards}/{read_manifest(shards).tokenizer.file}"
+    arguments = ["--source", f"text:{tmp_path}/text.txt", "--tokenizer", tokenizer, "--out", out]
+    assert main(["prepare", *arguments, "--held-out", "0"]) == 0
+    flags = ["--mask", "subword", *MASKS]
+    message = refused(capsys, "shards", out, *flags, "--blocks", "sentence_pair")
+    assert message.startswith("--blocks sentence_pair: a random second segment is of another")
+    assert "--data" not in message
+    held_out = refused(capsys, "shards", out, *flags, "--split", "held_out")
+    assert held_out.startswith(f"--split held_out: {out} holds no document of it")
+
+
 def test_a_page_without_a_place_is_refused_before_anything_is_measured(shards, capsys, tmp_path):
     flags = ["shards", shards, "--mask", "subword", "--out"]
     missing = refused(capsys, *flags, str(tmp_path / "no" / "a.html"))
