@@ -263,7 +263,7 @@ def test_json_keeps_tuples_none_and_nested_fields_exactly():
     config = PretrainConfig(
         workdir="gs://bucket/run",
         model=ModelConfig(vocab_size=28_996),
-        data=DataConfig(verify_shards=False),
+        data=DataConfig(verify_shards=True),
         optimizer=OptimizerConfig(learning_rate=0.1 + 0.2, no_decay=("bias", "layer_norm")),
         fill=("Ein «[MASK]» \u2028 Satz.",),
     )

@@ -128,8 +128,9 @@ class DataConfig:
     """What becomes of a sentence that is longer than a row, where --data.blocks is document. split:
     it is cut over several rows. original: it is left out, and with it, where it is the last of its
     document, the row of sentences that was not full yet (released code). Counted either way."""
-    verify_shards: bool = True
-    """Compare every shard's checksum with the manifest before training."""
+    verify_shards: bool = False
+    """Read all shards before training and compare their checksums. What a run reads is compared in
+    any case, a megabyte at a time, as it is read."""
 
     def __post_init__(self) -> None:
         require_length("--data.sequence-length", self.sequence_length)
@@ -178,7 +179,7 @@ class PrepareConfig:
     """ISO 639 code; chooses the rules of sentence boundaries."""
     tag: str = ""
     """Spans of the text to find and keep beside its tokens, for `--masking.scheme tagged_span`
-    (sec. 5.1): `spacy:ents`, named entities, or `spacy:noun_chunks`, noun phrases. Needs spaCy:
+    (sec. 6.1): `spacy:ents`, named entities, or `spacy:noun_chunks`, noun phrases. Needs spaCy:
     `pip install -e '.[spacy]'`."""
     tag_model: str = "en_core_web_sm"
     """spaCy pipeline that finds them: an installed package, or the folder of one on a local disk.

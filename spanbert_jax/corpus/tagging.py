@@ -1,4 +1,4 @@
-"""Finds spans in text with spaCy: named entities or noun chunks (SpanBERT sec. 5.1).
+"""Finds spans in text with spaCy: named entities or noun chunks (SpanBERT sec. 6.1).
 
 In: the sentences of documents. Out: spans of their characters. spaCy is an extra: it is imported
 only where text is tagged.

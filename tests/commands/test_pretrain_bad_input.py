@@ -145,7 +145,7 @@ def test_a_damaged_shard_is_named(refused, project, tmp_path, file, damage, foun
     shards = tmp_path / "shards"
     shutil.copytree(project / "shards", shards)
     damage(shards / file)
-    message = refused(*SHARDS_AS_THEY_ARE, str(shards))
+    message = refused(*SHARDS_AS_THEY_ARE, str(shards), "--data.verify-shards")
     assert f"{shards}/{file}: {found}" in message
     assert "run `spanbert prepare` again" in message
 

@@ -250,8 +250,8 @@ def test_a_shard_altered_on_the_way_stops_the_run_and_it_goes_on_after_the_repai
         patch.setattr(run_data, "announced", altering)
         broken = pretrain(*flags)
     # As it is started again before the repair, with the checksums of all shards compared or not.
-    assert pretrain(*flags).code == 2
-    again = pretrain(*flags, "--data.no-verify-shards")
+    assert pretrain(*flags, "--data.verify-shards").code == 2
+    again = pretrain(*flags)
     shard.write_bytes(whole)
     step = len(broken.batches)
     assert broken.code == again.code == 2 and 1 <= step < 100
