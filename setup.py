@@ -28,11 +28,16 @@ REQUIREMENTS = [
     "matplotlib>=3.10",  # the curves of report.html
 ]
 
+DATASKETCH = "datasketch>=2,<3"  # MinHash signatures and their bands
+
 EXTRAS = {
     # A real Wikipedia dump fragment lies in gensim's test data.
     "quickstart": ["gensim>=4.4,<5"],
+    # Near duplicates of documents (`prepare --near-duplicates`).
+    "dedup": [DATASKETCH],
     "test": [
         "pytest>=9",
+        DATASKETCH,
         "gensim>=4.4,<5",  # tests clean the quickstart's real dump fragment
         "beartype>=0.22",  # lets jaxtyping check shapes while testing
         "ruff==0.17.6",  # format and lint

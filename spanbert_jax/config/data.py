@@ -144,6 +144,13 @@ class PrepareConfig:
     are dropped: text that was decoded wrongly, or is none."""
     exact_duplicates: Literal["drop", "keep"] = "drop"
     """Of documents with the same text, only the first one is kept."""
+    near_duplicates: float = 0.0
+    """Of documents that share this part of their runs of five words (Jaccard similarity, estimated
+    by MinHash) one is kept; 0 keeps all, 0.8 is usual. Needs datasketch: `pip install
+    'spanbert_jax[dedup]'`."""
+    mixture: tuple[float, ...] = ()
+    """Share of each source in the text, in their order: `--mixture 0.7 0.3`. The source that is
+    scarcest for its share is used whole, of the others documents are left out. None uses all."""
     held_out: float = 0.01
     """Share of documents kept for evaluation, chosen by their content."""
     shard_tokens: int = 64_000_000
@@ -171,7 +178,31 @@ class PrepareConfig:
             "must not be negative", "use 0 for one process a core",
         )  # fmt: skip
 
+    def _check_mixture(self) -> None:
+        typed = " ".join(map(str, self.mixture))
+        require(
+            not self.mixture or len(self.mixture) == len(self.source), "--mixture", typed,
+            f"must be one share for each of the {len(self.source)} sources, found "
+            f"{len(self.mixture)}", "name a share for every --source, in their order",
+        )  # fmt: skip
+        require(
+            all(share > 0.0 for share in self.mixture), "--mixture", typed,
+            "every share must be greater than 0", "leave out the source that is not wanted",
+        )  # fmt: skip
+        total = math.fsum(self.mixture)
+        scaled = [f"{share / total:.4g}" for share in self.mixture]
+        require(
+            not self.mixture or abs(total - 1.0) < 1e-3, "--mixture", typed,
+            f"must add up to 1, adds up to {total:g}", f"use --mixture {' '.join(scaled)}",
+        )  # fmt: skip
+
     def _check_filters(self) -> None:
+        self._check_mixture()
+        require(
+            self.near_duplicates == 0.0 or 0.1 <= self.near_duplicates <= 1.0,
+            "--near-duplicates", self.near_duplicates,
+            "must be 0, or a similarity in [0.1, 1]", "use 0.8, or 0 to keep all",
+        )  # fmt: skip
         require(
             self.min_characters >= 0, "--min-characters", self.min_characters,
             "must not be negative", "use 0 to keep the shortest",

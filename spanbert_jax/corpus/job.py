@@ -46,6 +46,11 @@ class Job:
         useful = sum(self.record.inputs.values()) // TASK_CHARACTERS
         return max(1, min(_num_cores(), useful))
 
+    @property
+    def num_inputs(self) -> list[int]:
+        """Of each source."""
+        return [len(source.inputs) for source in self.sources]
+
     def nothing_left(self, counts: Counter[str]) -> UserError:
         """What to say of a corpus that leaves nothing to train on."""
         source = f"--source {' '.join(self.config.source)}"

@@ -25,6 +25,7 @@ from spanbert_jax.corpus.filters import keep_document
 from spanbert_jax.corpus.gathering import arrays_of, count_tokens, gather
 from spanbert_jax.corpus.held_out import document_key, held_out_limit
 from spanbert_jax.corpus.job import Job, ReadDocument, tasks_of
+from spanbert_jax.corpus.local_survey import survey_corpus
 from spanbert_jax.corpus.shard_writer import (
     CompleteShard,
     find_complete_shards,
@@ -42,7 +43,12 @@ from spanbert_jax.corpus.workers import map_in_order
 
 
 def survey(job: Job) -> Survey:
-    """Read until the held-out limit is known: as a rule a few hundred documents."""
+    """Look at all documents where that is needed, else until the held-out limit is known.
+
+    That is after a few hundred of them as a rule.
+    """
+    if job.config.near_duplicates or job.config.mixture:
+        return survey_corpus(job)
     stage = "looking for documents"
     read: Counter[str] = Counter()
 

@@ -12,6 +12,7 @@ from spanbert_jax.config import PrepareConfig
 from spanbert_jax.corpus import local_runner
 from spanbert_jax.corpus.files import as_path, sha256_of
 from spanbert_jax.corpus.job import Job
+from spanbert_jax.corpus.near_duplicates import check_datasketch
 from spanbert_jax.corpus.output_folder import (
     complete_manifest,
     earlier_record,
@@ -46,6 +47,8 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
     """
     _check_named(config)
     loaded = _loaded_tokenizer(config)
+    if config.near_duplicates:
+        check_datasketch()
     folder = as_path(config.out)
     before = earlier_record(folder)
     if before is not None and (manifest := complete_manifest(folder)) is not None:
@@ -119,15 +122,16 @@ def _make_shards(job: Job, survey: Survey, tokenizer: Tokenizer) -> Manifest:
     splits = {
         split: tuple(it.info for it in shards if it.info) for split, shards in complete.items()
     }
-    manifest = _finish(job, tokenizer, splits, counts)
+    manifest = _finish(job, tokenizer, splits, counts, shares=survey.source_shares)
     for line in summary(manifest):
         job.progress.say(line)
     return manifest
 
 
 def _finish(
-    job: Job, tokenizer: Tokenizer, splits: dict[str, tuple[ShardInfo, ...]], counts: Counter[str]
-) -> Manifest:
+    job: Job, tokenizer: Tokenizer, splits: dict[str, tuple[ShardInfo, ...]],
+    counts: Counter[str], *, shares: tuple[float, ...],
+) -> Manifest:  # fmt: skip
     """Count the unigrams and write the manifest, last of all."""
     unigram = count_unigrams(job.folder, splits["train"], vocab_size=tokenizer.vocab_size)
     file = find_tokenizer_file(job.folder)
@@ -144,6 +148,7 @@ def _finish(
         sources=tuple(job.record.sources),
         inputs=job.record.inputs,
         options=job.record.options,
+        source_shares=shares,
         counts={reason: count for reason, count in sorted(counts.items()) if count},
     )
     write_manifest(job.folder, manifest)
