@@ -35,6 +35,8 @@ EXTRAS = {
     "quickstart": ["gensim>=4.4,<5"],
     # Near duplicates of documents (`prepare --near-duplicates`).
     "dedup": [DATASKETCH],
+    # The corpus prepared by many machines (`prepare --runner beam`); tested in tests/beam.
+    "beam": ["apache-beam>=2.77,<3"],
     "test": [
         "pytest>=9",
         DATASKETCH,

@@ -157,6 +157,15 @@ class PrepareConfig:
     """Tokens in a shard (128 MB at two bytes a token)."""
     num_workers: int = 0
     """Processes that clean and tokenize; 0 takes one for every core. Never changes the shards."""
+    runner: Literal["local", "beam"] = "local"
+    """local: all cores of this machine. beam: Apache Beam, on whatever engine --beam-options name;
+    the shards are the same. Needs Beam on every worker: `pip install 'spanbert_jax[beam]'`."""
+    beam_options: str = ""
+    """Options of the Beam pipeline in one string, such as '--runner=DataflowRunner
+    --project=mine --region=us-central1 --temp_location=gs://bucket/tmp'."""
+    dry_run: bool = False
+    """Read a sample, say what would happen, how large it would be and how long it would take; write
+    nothing."""
 
     def __post_init__(self) -> None:
         require(
@@ -176,6 +185,12 @@ class PrepareConfig:
         require(
             self.num_workers >= 0, "--num-workers", self.num_workers,
             "must not be negative", "use 0 for one process a core",
+        )  # fmt: skip
+
+    def _check_runner(self) -> None:
+        require(
+            not self.beam_options or self.runner == "beam", "--beam-options", self.beam_options,
+            "are of --runner beam alone", "add --runner beam, or leave them out",
         )  # fmt: skip
 
     def _check_mixture(self) -> None:
@@ -198,6 +213,7 @@ class PrepareConfig:
 
     def _check_filters(self) -> None:
         self._check_mixture()
+        self._check_runner()
         require(
             self.near_duplicates == 0.0 or 0.1 <= self.near_duplicates <= 1.0,
             "--near-duplicates", self.near_duplicates,

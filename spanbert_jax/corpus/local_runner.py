@@ -102,7 +102,7 @@ def make_shards(
     if found := sum(map(len, complete.values())):
         job.progress.say(f"{job.folder}: going on, {found} shards are complete")
     plan = next((shard.plan for shards in complete.values() for shard in shards.values()), None)
-    units = _encode(job, survey, tokenizer, _missing(plan, complete))
+    units = _encode(job, survey, tokenizer, missing_keys(plan, complete))
     counts = sum((Counter(unit.counts) for unit in units), Counter(survey.counts))
     drop = job.config.exact_duplicates == "drop"
     if plan is None:
@@ -129,7 +129,7 @@ def make_shards(
     }, counts
 
 
-def _missing(
+def missing_keys(
     plan: ShardPlan | None, complete: dict[str, dict[int, CompleteShard]]
 ) -> tuple[KeyRange, ...]:
     """Keys of the shards that are to be made."""

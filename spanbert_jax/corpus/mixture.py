@@ -20,10 +20,22 @@ def histogram(
     num_sources: int,
 ) -> Int64[np.ndarray, "sources bins"]:
     """Bytes of text of each source by the first 16 bits of the documents' hashes."""
-    bins = sources * _BINS + (checks >> _SHIFT).astype(np.int64)
-    # Sums of float64 are exact up to 9 PB.
-    totals = np.bincount(bins, weights=num_bytes, minlength=num_sources * _BINS)
-    return totals.astype(np.int64).reshape(num_sources, _BINS)
+    totals = empty_histogram(num_sources)
+    add_to_histogram(totals, sources, checks, num_bytes)
+    return totals
+
+
+def empty_histogram(num_sources: int) -> Int64[np.ndarray, "sources bins"]:
+    return np.zeros((num_sources, _BINS), np.int64)
+
+
+def add_to_histogram(
+    totals: Int64[np.ndarray, "sources bins"],
+    sources: Int64[np.ndarray, " documents"],
+    checks: UInt64[np.ndarray, " documents"],
+    num_bytes: Int64[np.ndarray, " documents"],
+) -> None:
+    np.add.at(totals, (sources, (checks >> _SHIFT).astype(np.int64)), num_bytes.astype(np.int64))
 
 
 def mixture_limits(

@@ -7,9 +7,10 @@ and cleaned, split and tokenized in several; the shards are the same bytes whate
 import itertools
 import time
 from collections import Counter
+from types import ModuleType
 
 from spanbert_jax.config import PrepareConfig
-from spanbert_jax.corpus import local_runner
+from spanbert_jax.corpus import beam_runner, local_runner
 from spanbert_jax.corpus.files import as_path, sha256_of
 from spanbert_jax.corpus.job import Job
 from spanbert_jax.corpus.near_duplicates import check_datasketch
@@ -49,6 +50,8 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
     loaded = _loaded_tokenizer(config)
     if config.near_duplicates:
         check_datasketch()
+    if config.runner == "beam":
+        beam_runner.check_beam(config)
     folder = as_path(config.out)
     before = earlier_record(folder)
     if before is not None and (manifest := complete_manifest(folder)) is not None:
@@ -64,7 +67,7 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
         check_same(folder, before=before, now=record)
     job = Job(config, folder, sources, record, progress)
     with nothing_half_written(folder, resumed=before is not None):
-        survey = local_runner.survey(job)
+        survey = _runner(config).survey(job)
         tokenizer = _tokenizer_in_folder(job, survey, loaded, resumed=before is not None)
         return _make_shards(job, survey, tokenizer)
 
@@ -102,8 +105,13 @@ def _tokenizer_in_folder(
     return tokenizer
 
 
+def _runner(config: PrepareConfig) -> ModuleType:
+    """What carries the steps out: `survey`, `tokenizer_sentences` and `make_shards`."""
+    return beam_runner if config.runner == "beam" else local_runner
+
+
 def _train_tokenizer(job: Job, survey: Survey) -> Tokenizer:
-    sentences = local_runner.tokenizer_sentences(job, survey)
+    sentences = _runner(job.config).tokenizer_sentences(job, survey)
     kind, size = job.config.tokenizer, sum(map(len, sentences)) / 1e6
     job.progress.say(f"training a {kind} tokenizer on {size:.1f} MB of text")
     return train_tokenizer(job.config, iter(sentences))
@@ -111,7 +119,7 @@ def _train_tokenizer(job: Job, survey: Survey) -> Tokenizer:
 
 def _make_shards(job: Job, survey: Survey, tokenizer: Tokenizer) -> Manifest:
     began = time.monotonic()
-    complete, counts = local_runner.make_shards(job, survey, tokenizer)
+    complete, counts = _runner(job.config).make_shards(job, survey, tokenizer)
     for shard in itertools.chain.from_iterable(complete.values()):
         counts.update(shard.dropped)
     megabytes, seconds = counts["text bytes"] / 1e6, time.monotonic() - began

@@ -15,7 +15,7 @@ from spanbert_jax.errors import UserError
 
 RECORD_FILE = "prepare.json"
 # Fields that do not change the shards, or stand in the record under names of their own.
-_OTHER_FIELDS = ("source", "out", "num_workers")
+_OTHER_FIELDS = ("source", "out", "num_workers", "runner", "beam_options", "dry_run")
 _TRAINING_FIELDS = ("vocab_size", "sentencepiece_type", "lowercase", "tokenizer_sample_mb")
 _DEFAULTS: dict[str, Any] = json.loads(
     json.dumps(dataclasses.asdict(PrepareConfig(lowercase=False)))
