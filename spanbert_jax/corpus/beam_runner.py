@@ -5,6 +5,7 @@ graph, waits, and does what is small: it trains the tokenizer and writes the man
 must have the package installed, and reach the sources and --out.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from spanbert_jax.corpus import beam_steps as steps
 from spanbert_jax.corpus import local_runner
 from spanbert_jax.corpus.beam_survey import draw_survey
 from spanbert_jax.corpus.document_table import table_of
+from spanbert_jax.corpus.documents import Source
 from spanbert_jax.corpus.encoding import Encoder
 from spanbert_jax.corpus.files import write_file
 from spanbert_jax.corpus.held_out import held_out_limit
@@ -34,6 +36,7 @@ from spanbert_jax.corpus.shard_writer import (
 from spanbert_jax.corpus.sharding import ShardPlan, plan_shards
 from spanbert_jax.corpus.shards import SPLITS
 from spanbert_jax.corpus.survey import PlaceSet, Survey
+from spanbert_jax.corpus.tfds import TfdsSource
 from spanbert_jax.corpus.tokenizers import Tokenizer
 from spanbert_jax.corpus.tokenizers.loading import find_tokenizer_file
 from spanbert_jax.corpus.units import FOLDER
@@ -74,6 +77,13 @@ def new_pipeline(config: PrepareConfig) -> Any:
             f"--beam-options {config.beam_options}: must be options that Apache Beam accepts "
             f"({cause}); mend them, or use --runner=DirectRunner for this machine"
         ) from error
+
+
+def prepared_by_beam(source: Source, config: PrepareConfig) -> Source:
+    """The source; if it is a dataset of TFDS that is not prepared yet, Beam is to prepare it."""
+    if not isinstance(source, TfdsSource):
+        return source
+    return dataclasses.replace(source, beam_options=config.beam_options or "--runner=DirectRunner")
 
 
 def survey(job: Job) -> Survey:

@@ -46,12 +46,9 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
     source, the tokenizer or the folder cannot be used, before time is spent where that can be
     known, and leaves nothing half-written.
     """
-    _check_named(config)
-    loaded = _loaded_tokenizer(config)
-    if config.near_duplicates:
-        check_datasketch()
-    if config.runner == "beam":
-        beam_runner.check_beam(config)
+    loaded = check_config(config)
+    if config.dry_run:
+        raise UserError("--dry-run: is of `spanbert prepare` alone; leave it out here")
     folder = as_path(config.out)
     before = earlier_record(folder)
     if before is not None and (manifest := complete_manifest(folder)) is not None:
@@ -61,6 +58,8 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
         progress.say(f"{folder}: found complete, nothing to do")
         return manifest
     sources = [find_source(spec) for spec in config.source]
+    if config.runner == "beam":
+        sources = [beam_runner.prepared_by_beam(source, config) for source in sources]
     inputs = {item.name: item.size for source in sources for item in source.inputs}
     record = make_record(config, inputs, loaded)
     if before is not None:
@@ -82,6 +81,16 @@ def _loaded_tokenizer(config: PrepareConfig) -> Tokenizer | None:
             "leave --lowercase out"
         )
     return None
+
+
+def check_config(config: PrepareConfig) -> Tokenizer | None:
+    """Check what needs no look at the text. Returns the tokenizer, None where one is trained."""
+    _check_named(config)
+    if config.near_duplicates:
+        check_datasketch()
+    if config.runner == "beam":
+        beam_runner.check_beam(config)
+    return _loaded_tokenizer(config)
 
 
 def _check_named(config: PrepareConfig) -> None:

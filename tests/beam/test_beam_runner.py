@@ -1,8 +1,12 @@
 """On Beam the shards are the same bytes as those that one machine makes."""
 
 import dataclasses
+import os
 import random
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -122,3 +126,24 @@ def test_nothing_left_is_an_error(config, tmp_path):
     with pytest.raises(UserError, match="must leave text to train on"):
         on_beam(dataclasses.replace(config, min_characters=100_000, near_duplicates=0.8), tmp_path)
     assert not (tmp_path / "beam").exists()
+
+
+@pytest.mark.skipif(shutil.which("prism") is None, reason="Beam would download the program prism")
+def test_prism_makes_the_same_bytes(config, tmp_path):
+    manifest = prepare(config, progress=SilentProgress())
+    options = f"--runner=PrismRunner --prism_location={shutil.which('prism')}"
+    assert on_beam(config, tmp_path, options) == manifest
+    assert files(tmp_path / "beam") == files(tmp_path / "local")
+
+
+def test_a_dataset_of_tfds_is_prepared_and_read_by_beam(tmp_path):
+    # In a process of its own: TensorFlow takes seconds to import and warns as it does.
+    done = subprocess.run(
+        [sys.executable, "-c", "import beam_stories, pathlib, sys;"
+         "beam_stories.make_shards(pathlib.Path(sys.argv[1]))", str(tmp_path)],
+        cwd=Path(__file__).parent, env=os.environ | {"TFDS_DATA_DIR": str(tmp_path / "tfds")},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    same, documents, num_files = done.stdout.split()[-3:]
+    assert (same, documents) == ("True", "300") and int(num_files) > 10
