@@ -4,8 +4,8 @@
     python tests/benchmarks/prepare.py --gigabyte [--megabytes 1000] [TEXT_FILE ...]
 
 The first prints a JSON line for each tokenizer, and one with near duplicates looked for: megabytes
-of raw text per second of CPU time (this process and its children), with a tokenizer of 8,000 entries
-that is trained before the clock starts. The second repeats the text, with words changed, up to that
+of raw text per second of CPU time (this process and its children), with a tokenizer of 8,000
+entries that is trained before the clock starts. The second repeats the text, with words changed, up to that
 many megabytes, and prints a line for 1 and for 2 processes: megabytes per second of wall time, and
 the most memory that all processes held together.
 """
