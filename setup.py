@@ -37,10 +37,13 @@ EXTRAS = {
     "dedup": [DATASKETCH],
     # The corpus prepared by many machines (`prepare --runner beam`); tested in tests/beam.
     "beam": ["apache-beam>=2.77,<3"],
+    # prepare --tag; 3.8 forgets the words of a text again, so that memory stays bounded.
+    "spacy": ["spacy>=3.8,<4"],
     "test": [
         "pytest>=9",
         DATASKETCH,
         "gensim>=4.4,<5",  # tests clean the quickstart's real dump fragment
+        "spacy>=3.8,<4",  # tests tag text with rules
         "beartype>=0.22",  # lets jaxtyping check shapes while testing
         "ruff==0.17.6",  # format and lint
         "mypy==2.4.1",  # type check

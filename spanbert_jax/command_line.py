@@ -15,11 +15,14 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from spanbert_jax import __version__
-from spanbert_jax.config import PrepareConfig, PretrainConfig
+from spanbert_jax.config import LengthPhase, PrepareConfig, PretrainConfig
 from spanbert_jax.config.files import load_config, nearest
+from spanbert_jax.config.inspect import InspectConfig
 from spanbert_jax.config.json import flag_of
+from spanbert_jax.config.phases import TYPED
 from spanbert_jax.config.predict import FillConfig
 from spanbert_jax.config.prepare_flags import prepare_flags_behind_pretrain
 from spanbert_jax.config.weights import ExportConfig, ImportConfig
@@ -32,17 +35,19 @@ spanbert {__version__}: pretrain span-aware text encoders on TPUs, GPUs and CPUs
 
 usage: spanbert COMMAND ...
 
-  prepare       turn raw text into shards of token ids
-  pretrain      pretrain a model by a config; run it again and it goes on
-  predict fill  fill in the [MASK] tokens of sentences with a pretrained model
-  import        turn released weights of BERT, SpanBERT or RoBERTa into a checkpoint
-  export        write a checkpoint as a folder that Hugging Face Transformers loads
+  prepare         turn raw text into shards of token ids
+  pretrain        pretrain a model by a config; run it again and it goes on
+  inspect shards  say what shards hold, or measure and show what masks hide in them
+  predict fill    fill in the [MASK] tokens of sentences with a pretrained model
+  import          turn released weights of BERT, SpanBERT or RoBERTa into a checkpoint
+  export          write a checkpoint as a folder that Hugging Face Transformers loads
 
 examples:
   spanbert pretrain configs/quickstart.py
 
   spanbert prepare --source 'text:/data/*.txt' --vocab-size 32000 --out /data/shards
   spanbert pretrain configs/pretrain.py:spanbert_base --data.shards /data/shards --workdir /runs/a
+  spanbert inspect shards /data/shards --mask geometric_span --out masks.html
   spanbert predict fill --checkpoint /runs/a "The capital of France is [MASK] [MASK] ."
   spanbert import /models/spanbert-base-cased --out /runs/imported
   spanbert export /runs/a --out /models/a
@@ -62,6 +67,13 @@ Pretrain a model by a config, a function in a Python file: spanbert pretrain FIL
 Run again with the same --workdir, it goes on where it stopped.
 
 spanbert pretrain configs/pretrain.py:spanbert_base --data.shards /data/shards --workdir /runs/a
+"""
+
+INSPECT_HELP = """\
+Say what a folder of shards holds; with --mask, measure what a masking scheme hides in it, in rows
+as training is fed them. --out writes a page with lines of text whose masked spans are coloured.
+
+spanbert inspect shards /data/shards --mask geometric_span --out masks.html
 """
 
 FILL_HELP = """\
@@ -94,6 +106,14 @@ class FillArguments(FillConfig):
 
 
 @dataclasses.dataclass(frozen=True)
+class InspectArguments(InspectConfig):
+    """`InspectConfig` as typed: the folder needs no flag."""
+
+    shards: tyro.conf.Positional[str] = ""
+    """Folder written by `spanbert prepare` (local or gs://)."""
+
+
+@dataclasses.dataclass(frozen=True)
 class ImportArguments(ImportConfig):
     """`ImportConfig` as typed: the source needs no flag."""
 
@@ -121,6 +141,7 @@ def run_command(arguments: Sequence[str]) -> int:
     commands: dict[str, Callable[[list[str]], int]] = {
         "prepare": _prepare,
         "pretrain": _pretrain,
+        "inspect": _inspect,
         "predict": _predict,
         "import": _import,
         "export": _export,
@@ -162,21 +183,37 @@ def _pretrain(arguments: list[str]) -> int:
     return pretrain.run(config) or 0
 
 
-def _predict(arguments: list[str]) -> int:
-    if arguments and arguments[0] in ("--help", "-h"):
-        arguments = ["fill", *arguments]
-    if not arguments or arguments[0] != "fill":
-        found = f", not {arguments[0]}" if arguments else ""
-        raise UserError(f"spanbert predict takes the task fill first{found}; "
-                        "spanbert predict fill --help shows an example")  # fmt: skip
+def _inspect(arguments: list[str]) -> int:
+    arguments = _after_noun(arguments, command="inspect", noun="shards", what="what to inspect")
     config = parse_flags(
-        FillArguments(), arguments[1:], prog="spanbert predict fill", about=FILL_HELP
+        InspectArguments(), arguments, prog="spanbert inspect shards", about=INSPECT_HELP
     )
+    _state("SHARDS", config.shards, "name the folder that `spanbert prepare` wrote")
+    from spanbert_jax.commands import inspect
+
+    inspect.run(config)
+    return 0
+
+
+def _predict(arguments: list[str]) -> int:
+    arguments = _after_noun(arguments, command="predict", noun="fill", what="the task")
+    config = parse_flags(FillArguments(), arguments, prog="spanbert predict fill", about=FILL_HELP)
     _state("--checkpoint", config.checkpoint, "name the folder of a run, its --workdir")
     from spanbert_jax.commands import predict
 
     predict.run(config)
     return 0
+
+
+def _after_noun(arguments: list[str], *, command: str, noun: str, what: str) -> list[str]:
+    """What follows the word that stands between a command and its flags; --help needs none."""
+    if arguments and arguments[0] in ("--help", "-h"):
+        return arguments
+    if not arguments or arguments[0] != noun:
+        found = f", not {arguments[0]}" if arguments else ""
+        raise UserError(f"spanbert {command} takes {what} {noun} first{found}; "
+                        f"spanbert {command} {noun} --help shows an example")  # fmt: skip
+    return arguments[1:]
 
 
 def _import(arguments: list[str]) -> int:
@@ -212,7 +249,7 @@ def parse_flags(default: ConfigT, arguments: Sequence[str], *, prog: str, about:
     """
     printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(printed):
+        with contextlib.redirect_stderr(printed), _phases_as_words():
             config, unknown = tyro.cli(
                 type(default), default=default, args=_spell_out_switches(arguments, default),
                 prog=prog, description=about,
@@ -225,6 +262,25 @@ def parse_flags(default: ConfigT, arguments: Sequence[str], *, prog: str, about:
     if unknown:
         raise UserError(_unknown_message(unknown[0], default, prog))
     return config
+
+
+def _phases_as_words() -> ConstructorRegistry:
+    """What tells tyro that phases are words, 900000:128:256, and not a flag for each number."""
+    registry = ConstructorRegistry()
+
+    @registry.primitive_rule
+    def phases(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        if typing.get_args(info.type) != (LengthPhase, ...):
+            return None
+        return PrimitiveConstructorSpec(
+            nargs="*",
+            metavar=f"[{TYPED} ...]",
+            instance_from_str=lambda words: tuple(map(LengthPhase.parse, words)),
+            is_instance=lambda value: isinstance(value, tuple),
+            str_from_instance=lambda value: [str(phase) for phase in value],
+        )
+
+    return registry
 
 
 def _spell_out_switches(arguments: Sequence[str], default: Any) -> list[str]:

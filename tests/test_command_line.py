@@ -11,7 +11,8 @@ import pytest
 import spanbert_jax.__main__ as program
 from spanbert_jax import __version__
 from spanbert_jax.command_line import nearest_flag, parse_flags
-from spanbert_jax.config import PrepareConfig, PretrainConfig
+from spanbert_jax.config import LengthPhase, PrepareConfig, PretrainConfig
+from spanbert_jax.config.files import load_config
 from spanbert_jax.config.weights import ImportConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,7 +38,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_help_names_every_command_with_an_example(capsys, arguments):
     assert program.main(arguments) == 0
     printed = capsys.readouterr().out
-    for command in ("prepare", "pretrain", "predict fill", "import", "export"):
+    for command in ("prepare", "pretrain", "inspect shards", "predict fill", "import", "export"):
         assert f"\n  {command} " in printed
         assert f"\n  spanbert {command} " in printed
 
@@ -53,6 +54,8 @@ def test_version_is_the_version_of_the_package(capsys):
         (["pretrain", "--help"], "--optimizer.learning-rate"),
         (["pretrain", f"{PRETRAIN}:spanbert_base", "--help"], "--model.num-layers"),
         (["prepare", "--help"], "--source"),
+        (["inspect", "--help"], "--mask"),
+        (["inspect", "shards", "--help"], "--masking.tagged-prob"),
         (["predict", "--help"], "--checkpoint"),
         (["predict", "fill", "--help"], "--checkpoint"),
         (["import", "--help"], "--tokenizer"),
@@ -78,6 +81,8 @@ HEAVY = ["jax", "tensorflow", "numpy", "rich", "matplotlib"]
         (["pretrain", QUICKSTART, "--optimizer.learning-rate", "-3"], 2),
         (["pretrain", QUICKSTART, "--optimizer.lerning-rate", "3"], 2),
         (["prepare", "--help"], 0),
+        (["inspect", "shards", "--help"], 0),
+        (["inspect", "shards", "a", "--mask", "span"], 2),
         (["predict", "fill", "--top", "0"], 2),
         (["import", "--help"], 0),
         (["import", "/models/a", "--num-heads", "0"], 2),
@@ -123,6 +128,26 @@ def test_dotted_flags_override_the_config():
     assert config.masking == PretrainConfig().masking
 
 
+def test_phases_are_typed_as_words_whatever_the_config_has():
+    assert parse("--data.phases", "9:64", "1_000:128:32").data.phases == (
+        LengthPhase(9, 64), LengthPhase(1_000, 128, 32),
+    )  # fmt: skip
+    named = load_config(f"{PRETRAIN}:bert_base_two_phases")
+    for words, phases in (
+        ([], (LengthPhase(900_000, 128),)), (["--data.phases", "9:64"], (LengthPhase(9, 64),)),
+        (["--data.phases"], ()),
+    ):  # fmt: skip
+        assert parse_flags(named, words, prog="spanbert", about="").data.phases == phases
+
+
+def test_help_shows_phases_as_they_are_typed(capsys):
+    with pytest.raises(SystemExit):
+        program.main(["pretrain", f"{PRETRAIN}:bert_base_two_phases", "--help"])
+    printed = capsys.readouterr().out
+    assert "--data.phases [STEPS:LENGTH[:BATCH] ...]" in printed
+    assert "(default: 900000:128)" in printed
+
+
 def test_prepare_takes_several_sources():
     config = parse_flags(
         PrepareConfig(), ["--source", "text:a", "jsonl:b#text", "--out", "c"], prog="p", about=""
@@ -138,7 +163,7 @@ def test_prepare_takes_several_sources():
         (["pretrain", "--workdir", "x"], ["takes a config before its flags"]),
         (["pretrain", f"{ROOT}/configs/pretrian.py"], ["no config file", f"one is {PRETRAIN}"]),
         (["pretrain", f"{PRETRAIN}:spanbert_bas"], ["no config spanbert_bas", ":spanbert_base;"]),
-        (["pretrain", PRETRAIN], ["defines 7 configs", "spanbert_base, spanbert_large, bert_base"]),
+        (["pretrain", PRETRAIN], ["defines 8 configs", "spanbert_base, spanbert_large, bert_base"]),
         (["pretrain", QUICKSTART, "--optimizer.lerning-rate", "3"],
          ["no flag --optimizer.lerning-rate", "nearest one is --optimizer.learning-rate"]),
         (["pretrain", QUICKSTART, "--batch-size", "3"], ["nearest one is --data.batch-size"]),
@@ -147,7 +172,33 @@ def test_prepare_takes_several_sources():
          ["--data.sequence-length 256: is longer than --model.max-positions 128", "use at most"]),
         (["pretrain", QUICKSTART, "--data.blocks", "sentence_pair", "--model.num-segments", "1"],
          ["--data.blocks sentence_pair: has 2 segments", "use --model.num-segments 2"]),
+        (["pretrain", QUICKSTART, "--data.blocks", "packed", "--model.pooler",
+          "--model.next-sentence-head"],
+         ["--model.next-sentence-head True: learns from sentence pairs, which --data.blocks packed",
+          "use --data.blocks sentence_pair"]),
+        (["pretrain", QUICKSTART, "--data.blocks", "packed", "--data.over-long-sentences",
+          "original"],
+         ["--data.over-long-sentences original: is a rule for blocks of whole sentences, which "
+          "--data.blocks packed has not", "or --data.blocks document"]),
+        (["pretrain", QUICKSTART, "--data.over-long-sentences", "drop"],
+         ["'drop'", "--data.over-long-sentences", "'split', 'original'"]),
         (["pretrain", QUICKSTART, "--data.batch-size", "2.5"], ["--data.batch-size", "'2.5'"]),
+        (["pretrain", QUICKSTART, "--data.phases", "200:64", "9:x"],
+         ["--data.phases 9:x: must be whole numbers STEPS:LENGTH[:BATCH]", "900000:128:256"]),
+        (["pretrain", QUICKSTART, "--data.phases", "9"],
+         ["--data.phases 9: must be whole numbers"]),
+        (["pretrain", QUICKSTART, "--data.phases", "9:7"],
+         ["--data.phases 9:7, length 7: must be at least 8", "use 512, as the paper, or 128"]),
+        (["pretrain", QUICKSTART, "--data.phases", "0:64"],
+         ["--data.phases 0:64, steps 0: must be greater than 0"]),
+        (["pretrain", QUICKSTART, "--data.phases", "9:64:0"],
+         ["--data.phases 9:64:0, batch size 0: must be greater than 0"]),
+        (["pretrain", QUICKSTART, "--data.phases", "9:256"],
+         ["--data.phases 9:256, length 256: is longer than --model.max-positions 128"]),
+        (["pretrain", QUICKSTART, "--data.phases", "400:32", "200:64"],
+         ["--data.phases 400:32 200:64: takes 600 steps", "none of --training.num-steps 600",
+          "rows of --data.sequence-length 128; use more steps, shorter phases, or --data.phases "]),
+        (["pretrain", QUICKSTART, "--data.phase", "9:64"], ["nearest one is --data.phases"]),
         (["pretrain", QUICKSTART, "--compute.dtype", "float16"],
          ["'float16'", "--compute.dtype", "'auto', 'float32', 'bfloat16'", "--help lists"]),
         (["pretrain", QUICKSTART, "--workdir"], ["Missing value", "--workdir"]),

@@ -5,7 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from spanbert_jax.config import DataConfig, ModelConfig, OptimizerConfig, PretrainConfig
+from spanbert_jax.config import (
+    DataConfig,
+    LengthPhase,
+    MaskingConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PretrainConfig,
+    RunPhase,
+    TrainingConfig,
+    check_devices,
+    tokens_of_text,
+)
 from spanbert_jax.config.files import config_functions, load_config, load_module
 from spanbert_jax.config.json import changed_fields, from_json, to_json
 from spanbert_jax.errors import ConfigError, UserError
@@ -33,7 +44,10 @@ def test_every_config_builds_survives_json_and_documents_itself(name):
 
 
 def test_the_configs_are_the_ones_that_the_readme_promises():
-    schemes = ("masking_subword", "masking_whole_word", "masking_geometric_span")
+    schemes = (
+        "masking_subword", "masking_whole_word", "masking_named_entities", "masking_noun_phrases",
+        "masking_geometric_span",
+    )  # fmt: skip
     objectives = (
         "objective_two_segments_nsp", "objective_one_segment", "objective_one_segment_sbo",
     )  # fmt: skip
@@ -45,6 +59,7 @@ def test_the_configs_are_the_ones_that_the_readme_promises():
         "pretrain.py:bert_base",
         "pretrain.py:bert_large",
         "pretrain.py:bert_base_1seq",
+        "pretrain.py:bert_base_two_phases",
         "pretrain.py:spanbert_base_paper",
         "pretrain.py:spanbert_large_paper",
         "quickstart.py:quickstart",
@@ -84,6 +99,18 @@ def test_sentence_pairs_have_a_slot_more_for_the_second_budget():
     assert PretrainConfig(data=DataConfig(blocks="sentence_pair")).num_predictions == 78
 
 
+@pytest.mark.parametrize(("length", "slots"), [(512, 85), (128, 21), (32, 5)])
+def test_packed_rows_have_a_slot_more_for_every_64_tokens(length, slots):
+    data = DataConfig(blocks="packed", sequence_length=length)
+    assert PretrainConfig(data=data).num_predictions == slots
+    assert tokens_of_text(length, "packed") == length - 2
+
+
+def test_packed_rows_need_one_segment_id_and_may_come_without_any():
+    data = DataConfig(blocks="packed")
+    assert PretrainConfig(model=ModelConfig(num_segments=0), data=data).data.blocks == "packed"
+
+
 def test_spanbert_large_is_base_at_the_size_of_bert_large():
     base, large = load("pretrain.py:spanbert_base"), load("pretrain.py:spanbert_large")
     model = large.model
@@ -100,6 +127,17 @@ def test_bert_of_single_sequences_differs_in_masks_and_objective_alone():
         ("--masking.scheme", "geometric_span", "subword"),
     ]
     assert dataclasses.replace(bert, model=base.model, masking=base.masking) == base
+
+
+def test_bert_in_two_phases_differs_in_steps_and_short_rows_alone():
+    bert, two_phases = load("pretrain.py:bert_base"), load("pretrain.py:bert_base_two_phases")
+    assert differences(bert, two_phases) == [
+        ("--data.phases", (), (LengthPhase(900_000, 128),)),
+        ("--training.num-steps", 2_400_000, 1_000_000),
+    ]
+    assert two_phases.phases == (
+        RunPhase(0, 900_000, 128, 256, "900000:128"), RunPhase(900_000, 1_000_000, 512, 256),
+    )  # fmt: skip
 
 
 def differences(one: PretrainConfig, other: PretrainConfig) -> list[tuple[str, object, object]]:
@@ -125,16 +163,19 @@ KEPT = ("--checkpoint.keep-every-steps", 0, 1_200_000)
 
 def test_rows_of_the_ablation_tables_differ_in_what_the_table_compares():
     bert, spanbert = load("pretrain.py:bert_large"), load("pretrain.py:spanbert_large")
-    subword, whole_word, geometric, pairs, single, single_sbo = (
+    subword, whole_word, entities, phrases, geometric, pairs, single, single_sbo = (
         load(f"ablations.py:{row}")
         for row in (
-            "masking_subword", "masking_whole_word", "masking_geometric_span",
+            "masking_subword", "masking_whole_word", "masking_named_entities",
+            "masking_noun_phrases", "masking_geometric_span",
             "objective_two_segments_nsp", "objective_one_segment", "objective_one_segment_sbo",
         )
     )  # fmt: skip
     assert differences(bert, subword) == [KEPT]
     scheme = "--masking.scheme"
     assert differences(subword, whole_word) == [(scheme, "subword", "whole_word")]
+    assert differences(subword, entities) == [(scheme, "subword", "tagged_span")]
+    assert phrases == entities
     assert differences(subword, geometric) == [(scheme, "subword", "geometric_span")]
     assert pairs == geometric
     assert differences(pairs, single) == [
@@ -151,8 +192,11 @@ def test_every_reading_of_the_paper_differs_in_anchors_weight_decay_and_normaliz
     released = load_config(name.removesuffix("_paper"))
     # Single tokens are what they are, wherever they are drawn from.
     anchors = released.masking.scheme != "subword"
+    # Beside annotated spans the released code hides spans, the paper words.
+    tagged = released.masking.scheme == "tagged_span"
     assert differences(released, load_config(name)) == [
         *([("--masking.anchor", "subword", "word")] if anchors else []),
+        *([("--masking.base-scheme", "geometric_span", "whole_word")] if tagged else []),
         ("--objective.loss-normalization", "original", "paper"),
         ("--optimizer.weight-decay", 0.01, 0.1),
     ]
@@ -171,11 +215,55 @@ def test_roberta_has_the_published_numbers():
     assert (large.model.num_layers, large.model.hidden_size) == (24, 1_024)
 
 
+PHASES = (LengthPhase(2, 16, 24), LengthPhase(3, 32))
+
+
+def test_phases_lie_one_after_the_other_and_the_last_is_of_the_data_itself():
+    config = PretrainConfig(
+        data=DataConfig(phases=PHASES, batch_size=64), training=TrainingConfig(num_steps=10_000)
+    )
+    assert config.phases == (
+        RunPhase(0, 2, 16, 24, "2:16:24"), RunPhase(2, 5, 32, 64, "3:32"),
+        RunPhase(5, 10_000, 512, 64),
+    )  # fmt: skip
+    of_first = config.of_phase(config.phases[0])
+    assert differences(config, of_first) == [
+        ("--data.sequence-length", 512, 16),
+        ("--data.batch-size", 64, 24),
+        ("--data.phases", PHASES, ()),
+    ]
+    assert PretrainConfig().phases == (RunPhase(0, 2_400_000, 512, 256),)
+
+
+def test_phases_survive_json_and_an_older_run_has_none():
+    config = PretrainConfig(data=DataConfig(phases=PHASES))
+    assert from_json(to_json(config)) == config
+    assert from_json('{"data": {"sequence_length": 64}}').data.phases == ()
+    with pytest.raises(UserError, match=r"--data.phases.sequence-length is '16', expected int"):
+        from_json('{"data": {"phases": [{"num_steps": 2, "sequence_length": "16"}]}}')
+
+
+def test_every_phase_is_split_over_microbatches_and_devices():
+    with pytest.raises(ConfigError) as raised:
+        PretrainConfig(data=DataConfig(phases=PHASES), training=TrainingConfig(num_microbatches=16))
+    assert str(raised.value) == (
+        "--data.phases 2:16:24, batch size 24: is not divisible by --training.num-microbatches 16; "
+        "use 16 or 32"
+    )
+    check_devices(PretrainConfig(data=DataConfig(phases=PHASES)), 8)
+    with pytest.raises(ConfigError) as raised:
+        check_devices(PretrainConfig(data=DataConfig(phases=PHASES)), 16)
+    assert str(raised.value) == (
+        "--data.phases 2:16:24, batch size 24: is not divisible by the 16 devices that share it; "
+        "use 16 or 32"
+    )
+
+
 def test_json_keeps_tuples_none_and_nested_fields_exactly():
     config = PretrainConfig(
         workdir="gs://bucket/run",
         model=ModelConfig(vocab_size=28_996),
-        data=DataConfig(verify_shards=False),
+        data=DataConfig(verify_shards=True),
         optimizer=OptimizerConfig(learning_rate=0.1 + 0.2, no_decay=("bias", "layer_norm")),
         fill=("Ein «[MASK]» \u2028 Satz.",),
     )
@@ -198,6 +286,7 @@ def test_a_field_that_an_older_version_did_not_write_takes_its_default():
         ('{"model": {"num_layers": true}}', "--model.num-layers is True"),
         ('{"model": {"vocab_size": 1.5}}', "--model.vocab-size is 1.5"),
         ('{"masking": {"scheme": "spans"}}', "--masking.scheme is 'spans'"),
+        ('{"masking": {"base_scheme": "tagged_span"}}', "--masking.base-scheme is 'tagged_span'"),
         ('{"fill": "text"}', "--fill is 'text'"),
         ('{"fill": [1]}', "--fill is 1, expected str"),
         ('{"model": 3}', "--model is 3, expected ModelConfig"),
@@ -209,6 +298,34 @@ def test_json_of_another_shape_is_an_error_that_names_the_field(text, part):
     with pytest.raises(UserError) as raised:
         from_json(text)
     assert part in str(raised.value)
+
+
+def test_draws_beside_annotated_spans_follow_the_base_scheme_all_others_their_own():
+    assert MaskingConfig(scheme="uniform_span").untagged_scheme == "uniform_span"
+    tagged = MaskingConfig(scheme="tagged_span", base_scheme="whole_word")
+    assert tagged.untagged_scheme == "whole_word"
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"mask_ratio": 0.0}, "--masking.mask-ratio 0.0: must be between 0 and 1"),
+        ({"mask_ratio": 1.0}, "--masking.mask-ratio 1.0: must be between 0 and 1"),
+        ({"geometric_p": 0.0}, "--masking.geometric-p 0.0: must be between 0 and 1"),
+        ({"geometric_p": 1.0}, "--masking.geometric-p 1.0: must be between 0 and 1"),
+        ({"max_span_words": 0}, "--masking.max-span-words 0: must be greater than 0"),
+        ({"tagged_prob": -0.1}, "--masking.tagged-prob -0.1: must be in [0, 1)"),
+        ({"tagged_prob": 1.0}, "--masking.tagged-prob 1.0: must be in [0, 1)"),
+        ({"tagged_prob": float("nan")}, "--masking.tagged-prob nan: must be in [0, 1)"),
+        ({"mask_token_prob": -0.1}, "--masking.mask-token-prob -0.1: with"),
+        ({"random_token_prob": 0.3}, "--masking.mask-token-prob 0.8: with --masking.random-token"),
+    ],
+)
+def test_a_value_of_masking_that_is_out_of_range_names_its_rule(values, message):
+    with pytest.raises(ConfigError) as raised:
+        MaskingConfig(**values)
+    assert str(raised.value).startswith(message)
+    assert "; use " in str(raised.value)
 
 
 def test_json_with_a_value_out_of_range_is_a_config_error():

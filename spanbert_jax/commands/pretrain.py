@@ -13,7 +13,8 @@ from spanbert_jax.config import PretrainConfig, check_devices
 from spanbert_jax.config.prepare_flags import prepare_flags_behind_pretrain
 from spanbert_jax.corpus.prepare import prepare
 from spanbert_jax.corpus.progress import show_progress
-from spanbert_jax.corpus.shards import SPLITS, Manifest, read_manifest, verify_shards
+from spanbert_jax.corpus.shards import Manifest, read_manifest, verify_shards
+from spanbert_jax.corpus.tagged import require_tags
 from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer
 from spanbert_jax.errors import UserError, require
 from spanbert_jax.training import run_folder
@@ -21,12 +22,12 @@ from spanbert_jax.training.host_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from spanbert_jax.commands.beginning import Beginning
-    from spanbert_jax.data.pipeline import TokenShards
-    from spanbert_jax.training.checkpoint import DataPosition
+    from spanbert_jax.commands.run_data import RunShards
     from spanbert_jax.training.console import Console
     from spanbert_jax.training.interrupts import StopRequest
-    from spanbert_jax.training.loop import Drive, Progress
+    from spanbert_jax.training.loop import Progress
     from spanbert_jax.training.pretraining import Pretraining
+    from spanbert_jax.training.train_step import TrainState
 
 # A program that a signal ends exits with 128 + its number, by the custom of shells.
 EXIT_BY_SIGNAL = 128
@@ -41,8 +42,8 @@ def run(config: PretrainConfig) -> int:
     _check_origin_exists(config.init_from)
     config, manifest = resolve(config)
     _check_resumable(config, manifest)
-    if config.data.verify_shards:
-        verify_shards(config.data.shards, manifest)
+    require_tags(config.data.shards, manifest, masking=config.masking, flag="--masking.scheme")
+    verify_shards(config.data.shards, manifest, tokens=config.data.verify_shards)
     return train(config, tokenizer_file=epath.Path(config.data.shards) / manifest.tokenizer.file)
 
 
@@ -121,7 +122,7 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
     import jax
 
     from spanbert_jax.commands.beginning import Beginning, with_origin_of_run
-    from spanbert_jax.data.pipeline import open_token_shards
+    from spanbert_jax.commands.run_data import RunShards
     from spanbert_jax.training.checkpoint import newest_step
     from spanbert_jax.training.console import open_console
     from spanbert_jax.training.interrupts import StopRequest
@@ -136,15 +137,7 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
     _check_length(config, taken)
     config = with_origin_of_run(config, taken=taken)
     beginning = Beginning(config, taken=taken, tokenizer_fingerprint=tokenizer.fingerprint)
-    shards = {
-        split: open_token_shards(
-            config.data.shards,
-            split=split,
-            sequence_length=config.data.sequence_length,
-            blocks=config.data.blocks,
-        )  # fmt: skip
-        for split in SPLITS
-    }
+    shards = RunShards(config, step=taken or 0)
     changes = "" if taken is None else run_folder.describe_changes(config.workdir, config)
     if taken != config.training.num_steps:
         run_folder.claim(config.workdir, config, tokenizer_file=tokenizer_file)
@@ -155,7 +148,7 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
         mesh = make_mesh(config.mesh)
         with jax.set_mesh(mesh):
             pretraining = build(config, mesh)
-            console.message(_opening(config, pretraining, shards["train"]))
+            console.message(_opening(config, pretraining, shards))
             if changes:
                 console.message(changes)
             progress = _train(config, pretraining, shards, beginning, console=console, stop=stop)
@@ -169,18 +162,21 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
 def _train(
     config: PretrainConfig,
     pretraining: "Pretraining",
-    shards: dict[str, "TokenShards"],
+    shards: "RunShards",
     beginning: "Beginning",
     *,
     console: "Console",
     stop: "StopRequest",
 ) -> "Progress":
     """Run the loop from the run's beginning; everything is on disk when this returns."""
+    from spanbert_jax.commands.run_data import RunData, announced
     from spanbert_jax.training.checkpoint import Checkpoints
-    from spanbert_jax.training.loop import run_loop
+    from spanbert_jax.training.evaluation import evaluate
+    from spanbert_jax.training.loop import Drive, run_loop
     from spanbert_jax.training.meter import Meter
     from spanbert_jax.training.metrics import open_metrics
     from spanbert_jax.training.pretraining import workload
+    from spanbert_jax.training.read_ahead import ReadAhead
     from spanbert_jax.training.watching import RunWatcher
 
     fingerprint = load_tokenizer(_tokenizer_folder(config)).fingerprint
@@ -189,68 +185,43 @@ def _train(
         if start.step == config.training.num_steps:
             console.message("the run has taken all of its steps")
             return start
-        with open_metrics(config.workdir, start_step=start.step) as writer:
+        data = RunData(
+            config, shards, start_step=start.step, position=position,
+            on_devices=pretraining.on_devices,
+        )  # fmt: skip
+
+        def held_out(step: int, state: "TrainState") -> dict[str, float]:
+            with data.held_out(step) as batches:
+                return evaluate(
+                    state.params,
+                    batches,
+                    eval_step=pretraining.eval_step,
+                    objective_weights={
+                        "mlm": 1.0,
+                        "sbo": config.objective.span_boundary_weight,
+                        "nsp": 1.0,
+                    },
+                )
+
+        with (
+            open_metrics(config.workdir, start_step=start.step) as writer,
+            ReadAhead(data.batches()) as batches,
+        ):
             return run_loop(
                 start,
-                drive=_drive(config, pretraining, shards, start=start, position=position),
+                drive=Drive(
+                    train_step=pretraining.train_step,
+                    batches=announced(batches, config, start_step=start.step, say=console.message),
+                    evaluate=held_out,
+                    position=data.position,
+                ),
                 training=config.training,
                 checkpoint=config.checkpoint,
                 checkpoints=checkpoints,
-                meter=Meter(workload(config, num_blocks=shards["train"].num_blocks)),
+                meter=Meter(workload(config, epoch=data.epoch)),
                 watcher=RunWatcher(console, writer),
                 stop=stop,
             )
-
-
-def _drive(
-    config: PretrainConfig,
-    pretraining: "Pretraining",
-    shards: dict[str, "TokenShards"],
-    *,
-    start: "Progress",
-    position: "DataPosition",
-) -> "Drive":
-    """The batches from `position` on, the steps, and the evaluation, as the loop calls them."""
-    import jax
-
-    from spanbert_jax.data.pipeline import held_out_batches, pretrain_dataset
-    from spanbert_jax.training.checkpoint import DataPosition
-    from spanbert_jax.training.evaluation import evaluate
-    from spanbert_jax.training.loop import Drive
-
-    rows = {
-        "masking": config.masking,
-        "batch_size": config.data.batch_size,
-        "max_boundary_offsets": config.model.max_boundary_offsets,
-        "host_index": jax.process_index(),
-        "num_hosts": jax.process_count(),
-    }
-    evaluation = held_out_batches(
-        shards["held_out"], num_batches=config.training.eval_batches, **rows
-    )
-    batches = pretrain_dataset(
-        shards["train"], seed=config.training.seed, first_example=position.next_example, **rows
-    )
-
-    def position_at(step: int) -> DataPosition:
-        examples = (step - start.step) * config.data.batch_size
-        return DataPosition(position.next_example + examples)
-
-    return Drive(
-        train_step=pretraining.train_step,
-        batches=pretraining.on_devices(batches.as_numpy_iterator()),
-        evaluate=lambda state: evaluate(
-            state.params,
-            pretraining.on_devices(evaluation.as_numpy_iterator()),
-            eval_step=pretraining.eval_step,
-            objective_weights={
-                "mlm": 1.0,
-                "sbo": config.objective.span_boundary_weight,
-                "nsp": 1.0,
-            },
-        ),
-        position=position_at,
-    )
 
 
 def _tokenizer_folder(config: PretrainConfig) -> epath.Path:
@@ -293,7 +264,7 @@ def _check_length(config: PretrainConfig, step: int | None) -> None:
     )  # fmt: skip
 
 
-def _opening(config: PretrainConfig, pretraining: "Pretraining", shards: "TokenShards") -> str:
+def _opening(config: PretrainConfig, pretraining: "Pretraining", shards: "RunShards") -> str:
     import jax
 
     device, mesh = jax.devices()[0], pretraining.mesh
@@ -301,10 +272,19 @@ def _opening(config: PretrainConfig, pretraining: "Pretraining", shards: "TokenS
     return (
         f"model: {pretraining.num_parameters:,} parameters, {config.model.num_layers} layers of "
         f"width {config.model.hidden_size}, vocabulary {config.model.vocab_size:,}\n"
-        f"data: {shards.summary}\n"
+        f"data: {shards.summary}\n{_phases(config)}"
         f"devices: {mesh.size} x {device.device_kind}{f' as {axes}' if axes else ''}\n"
         f"run: {config.workdir}"
     )
+
+
+def _phases(config: PretrainConfig) -> str:
+    """-> "phases: 256 rows of 128 tokens to step 900,000; 256 rows of 512 tokens to step ..."""
+    phases = (
+        f"{phase.batch_size} rows of {phase.sequence_length} tokens to step {phase.end_step:,}"
+        for phase in config.phases
+    )
+    return f"phases: {'; '.join(phases)}\n" if config.data.phases else ""
 
 
 def _farewell(config: PretrainConfig, step: int) -> str:

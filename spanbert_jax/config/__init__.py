@@ -7,16 +7,19 @@ is a property, never stored.
 """
 
 from spanbert_jax.config.data import (
+    BaseScheme,
     BlockKind,
     DataConfig,
     MaskingConfig,
     MaskingScheme,
+    OverLongSentences,
     PrepareConfig,
     tokens_of_text,
 )
 from spanbert_jax.config.experiment import PretrainConfig, check_devices
 from spanbert_jax.config.model import ComputeConfig, ModelConfig
 from spanbert_jax.config.optimizer import FINE_TUNING_OPTIMIZER, OptimizerConfig
+from spanbert_jax.config.phases import LengthPhase, RunPhase
 from spanbert_jax.config.training import (
     CheckpointConfig,
     MeshConfig,
@@ -26,18 +29,22 @@ from spanbert_jax.config.training import (
 
 __all__ = [
     "FINE_TUNING_OPTIMIZER",
+    "BaseScheme",
     "BlockKind",
     "CheckpointConfig",
     "ComputeConfig",
     "DataConfig",
+    "LengthPhase",
     "MaskingConfig",
     "MaskingScheme",
     "MeshConfig",
     "ModelConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
+    "OverLongSentences",
     "PrepareConfig",
     "PretrainConfig",
+    "RunPhase",
     "TrainingConfig",
     "check_devices",
     "tokens_of_text",

@@ -1,21 +1,26 @@
 """Which text is read, how it is cut, and which tokens are hidden."""
 
+import difflib
 import math
 from dataclasses import dataclass
 from typing import Literal
 
+from spanbert_jax.config.phases import LengthPhase, require_length
 from spanbert_jax.errors import require, require_positive
 
-MaskingScheme = Literal["geometric_span", "whole_word", "subword"]
-BlockKind = Literal["document", "sentence_pair"]
+BaseScheme = Literal["geometric_span", "uniform_span", "whole_word", "subword"]
+MaskingScheme = Literal[BaseScheme, "tagged_span"]
+BlockKind = Literal["document", "packed", "sentence_pair"]
+OverLongSentences = Literal["split", "original"]
 
 
 def tokens_of_text(sequence_length: int, blocks: BlockKind) -> int:
-    """Tokens of text that a row has room for: what [CLS] and one or two [SEP] leave.
+    """Tokens of text that a row has room for, at most: what [CLS] and one or two [SEP] leave.
 
-    tokens_of_text(512, "document") -> 510, tokens_of_text(512, "sentence_pair") -> 509
+    tokens_of_text(512, "document") -> 510, tokens_of_text(512, "sentence_pair") -> 509,
+    tokens_of_text(512, "packed") -> 510 (of a row that holds one run; each further one costs two)
     """
-    return sequence_length - {"document": 2, "sentence_pair": 3}[blocks]
+    return sequence_length - (3 if blocks == "sentence_pair" else 2)
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,9 @@ class MaskingConfig:
     """Which tokens are hidden (sec. 3.1)."""
 
     scheme: MaskingScheme = "geometric_span"
-    """geometric_span: SpanBERT. whole_word: spans of one word. subword: single tokens, as BERT."""
+    """geometric_span: SpanBERT. uniform_span: lengths uniform over 1..max_span_words. whole_word:
+    spans of one word. subword: single tokens, as BERT. tagged_span: spans that `spanbert prepare
+    --tag` annotated, such as named entities or noun phrases (sec. 6.1), beside a base scheme."""
     anchor: Literal["subword", "word"] = "subword"
     """Where a span begins, drawn uniformly. subword: at the word of a subword, so that words of
     many pieces are hidden more often (released code). word: at a word (sec. 3.1)."""
@@ -33,6 +40,10 @@ class MaskingConfig:
     """Span lengths in words follow p(1-p)^(l-1), renormalised over 1..max_span_words."""
     max_span_words: int = 10
     """Longest span, in words, before touching spans are merged."""
+    tagged_prob: float = 0.5
+    """tagged_span: probability that a draw hides an annotated span, where its row has any."""
+    base_scheme: BaseScheme = "geometric_span"
+    """tagged_span: what hides the rest. geometric_span (released code), whole_word (sec. 6.1)."""
     mask_token_prob: float = 0.8
     """Probability that a span is replaced by [MASK] tokens."""
     random_token_prob: float = 0.1
@@ -48,6 +59,11 @@ class MaskingConfig:
             "must be between 0 and 1", "use 0.2, as the paper",
         )  # fmt: skip
         require_positive("--masking.max-span-words", self.max_span_words, "10")
+        require(
+            0.0 <= self.tagged_prob < 1.0, "--masking.tagged-prob", self.tagged_prob,
+            "must be in [0, 1), since a row may have fewer annotated tokens than it must hide",
+            "use 0.5, as the paper",
+        )  # fmt: skip
         total = self.mask_token_prob + self.random_token_prob
         require(
             min(self.mask_token_prob, self.random_token_prob) >= 0.0 and total <= 1.0 + 1e-9,
@@ -56,6 +72,11 @@ class MaskingConfig:
             f"with --masking.random-token-prob {self.random_token_prob} must be at most 1 in sum",
             "use 0.8 and 0.1, as the paper",
         )
+
+    @property
+    def untagged_scheme(self) -> BaseScheme:
+        """The scheme of the draws that hide no annotated span."""
+        return self.base_scheme if self.scheme == "tagged_span" else self.scheme
 
     def budget(self, num_tokens: int) -> int:
         """Tokens hidden in a block of so many: MaskingConfig().budget(510) -> 77."""
@@ -66,14 +87,19 @@ class MaskingConfig:
         """Prediction slots P of a row: the budget of a full one, without [CLS] and [SEP].
 
         The two segments of a sentence pair are masked each by itself, so both budgets are rounded
-        up: 509 tokens may be 1 and 508, with budgets of 1 and 77.
+        up: 509 tokens may be 1 and 508, with budgets of 1 and 77. So are those of the runs in a
+        packed row, of which there may be many: it gets one slot more for every 64 tokens, and no
+        more runs than these slots are enough for.
 
         MaskingConfig().num_predictions(512) -> 77
+        MaskingConfig().num_predictions(512, "packed") -> 85
         MaskingConfig().num_predictions(512, "sentence_pair") -> 78
         """
         num_tokens = tokens_of_text(sequence_length, blocks)
         if blocks == "document":
             return self.budget(num_tokens)
+        if blocks == "packed":
+            return self.budget(num_tokens) + sequence_length // 64
         return max(self.budget(n) + self.budget(num_tokens - n) for n in range(1, num_tokens))
 
 
@@ -87,19 +113,38 @@ class DataConfig:
     """Tokens in a row, [CLS] and [SEP] included (sec. 4.2)."""
     batch_size: int = 256
     """Rows in a step over all devices (sec. 4.2)."""
+    phases: tuple[LengthPhase, ...] = ()
+    """Phases before that of sequence_length and batch_size, one after the other, each typed as
+    STEPS:LENGTH or STEPS:LENGTH:BATCH, such as 900000:128:256 (BERT's nine tenths of short rows).
+    The same shards serve all of them; the flag without a value leaves every phase out."""
     blocks: BlockKind = "document"
     """document: a row is sentences of one document, as many as fit (SpanBERT, sec. 3.3).
+    packed: documents are cut to rows and what is left of them fills rows together, so that hardly
+    any padding remains; each is a [CLS] text [SEP] with positions of its own, attends to itself
+    alone and is masked by itself.
     sentence_pair: [CLS] A [SEP] B [SEP], for next-sentence prediction, as BERT: B goes on where A
     ends, or, half of the time, comes from another document."""
-    verify_shards: bool = True
-    """Compare every shard's checksum with the manifest before training."""
+    over_long_sentences: OverLongSentences = "split"
+    """What becomes of a sentence that is longer than a row, where --data.blocks is document. split:
+    it is cut over several rows. original: it is left out, and with it, where it is the last of its
+    document, the row of sentences that was not full yet (released code). Counted either way."""
+    verify_shards: bool = False
+    """Read all shards before training and compare their checksums. What a run reads is compared in
+    any case, a megabyte at a time, as it is read."""
 
     def __post_init__(self) -> None:
-        require(
-            self.sequence_length >= 8, "--data.sequence-length", self.sequence_length,
-            "must be at least 8", "use 512, as the paper, or 128",
-        )  # fmt: skip
+        require_length("--data.sequence-length", self.sequence_length)
         require_positive("--data.batch-size", self.batch_size, "256")
+        require(
+            self.over_long_sentences == "split" or self.blocks == "document",
+            "--data.over-long-sentences", self.over_long_sentences,
+            f"is a rule for blocks of whole sentences, which --data.blocks {self.blocks} has not",
+            "use --data.over-long-sentences split, or --data.blocks document",
+        )  # fmt: skip
+
+
+TAGS = ("spacy:ents", "spacy:noun_chunks")
+"""Kinds of spans that `prepare` finds in text."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +177,17 @@ class PrepareConfig:
     """What is never cut across blocks: sentences found in each paragraph, or lines as they are."""
     language: str = "en"
     """ISO 639 code; chooses the rules of sentence boundaries."""
+    tag: str = ""
+    """Spans of the text to find and keep beside its tokens, for `--masking.scheme tagged_span`
+    (sec. 6.1): `spacy:ents`, named entities, or `spacy:noun_chunks`, noun phrases. Needs spaCy:
+    `pip install -e '.[spacy]'`."""
+    tag_model: str = "en_core_web_sm"
+    """spaCy pipeline that finds them: an installed package, or the folder of one on a local disk.
+    Install the default with `python -m spacy download en_core_web_sm`."""
+    tag_skip_labels: tuple[str, ...] = (
+        "CARDINAL", "ORDINAL", "QUANTITY", "PERCENT", "MONEY", "DATE", "TIME",
+    )  # fmt: skip
+    """Entities that are left out, by label: the numerical ones, as in the paper."""
     min_characters: int = 0
     """Documents of fewer characters are dropped."""
     max_characters: int = 0
@@ -173,6 +229,7 @@ class PrepareConfig:
             "must be at least 100", "use 32000",
         )  # fmt: skip
         require_positive("--tokenizer-sample-mb", self.tokenizer_sample_mb, "64")
+        self._check_tag()
         self._check_filters()
         require(
             0.0 <= self.held_out < 1.0, "--held-out", self.held_out,
@@ -209,6 +266,18 @@ class PrepareConfig:
         require(
             not self.mixture or abs(total - 1.0) < 1e-3, "--mixture", typed,
             f"must add up to 1, adds up to {total:g}", f"use --mixture {' '.join(scaled)}",
+        )  # fmt: skip
+
+    def _check_tag(self) -> None:
+        nearest = difflib.get_close_matches(self.tag, TAGS, n=1)
+        require(
+            not self.tag or self.tag in TAGS, "--tag", self.tag,
+            f"must be KIND:WHAT, one of {', '.join(TAGS)}",
+            f"perhaps you meant {nearest[0]}" if nearest else "leave it out to tag nothing",
+        )  # fmt: skip
+        require(
+            not self.tag or bool(self.tag_model), "--tag-model", repr(self.tag_model),
+            f"must name the spaCy pipeline for --tag {self.tag}", "use en_core_web_sm",
         )  # fmt: skip
 
     def _check_filters(self) -> None:

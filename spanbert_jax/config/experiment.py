@@ -1,10 +1,11 @@
 """One pretraining experiment, and the rules between its parts."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from spanbert_jax.config.data import DataConfig, MaskingConfig, PrepareConfig
 from spanbert_jax.config.model import ComputeConfig, ModelConfig
 from spanbert_jax.config.optimizer import OptimizerConfig
+from spanbert_jax.config.phases import FLAG, RunPhase, run_phases
 from spanbert_jax.config.training import (
     CheckpointConfig,
     MeshConfig,
@@ -38,14 +39,11 @@ class PretrainConfig:
     """Sentences with [MASK] tokens that are filled in at the end of the run."""
 
     def __post_init__(self) -> None:
-        length, positions = self.data.sequence_length, self.model.max_positions
+        for phase in self.phases:
+            self._check_rows(phase)
+        self._check_phase_steps()
         require(
-            length <= positions, "--data.sequence-length", length,
-            f"is longer than --model.max-positions {positions}",
-            f"use at most {positions}, or raise --model.max-positions",
-        )  # fmt: skip
-        require(
-            self.data.blocks == "document" or self.model.num_segments >= 2,
+            self.data.blocks != "sentence_pair" or self.model.num_segments >= 2,
             "--data.blocks", self.data.blocks,
             f"has 2 segments in a row, more than --model.num-segments {self.model.num_segments}",
             "use --model.num-segments 2",
@@ -56,12 +54,6 @@ class PretrainConfig:
             f"learns from sentence pairs, which --data.blocks {self.data.blocks} has none of",
             "use --data.blocks sentence_pair",
         )  # fmt: skip
-        batch, parts = self.data.batch_size, self.training.num_microbatches
-        require(
-            batch % parts == 0, "--data.batch-size", batch,
-            f"is not divisible by --training.num-microbatches {parts}",
-            f"use {_nearest_multiples(batch, parts)}",
-        )  # fmt: skip
         require(
             self.optimizer.warmup_steps <= self.training.num_steps,
             "--optimizer.warmup-steps", self.optimizer.warmup_steps,
@@ -69,10 +61,49 @@ class PretrainConfig:
             f"use for instance {max(1, self.training.num_steps // 20)}",
         )  # fmt: skip
 
+    def _check_rows(self, phase: RunPhase) -> None:
+        length, positions = phase.sequence_length, self.model.max_positions
+        require(
+            length <= positions, phase.length_flag, length,
+            f"is longer than --model.max-positions {positions}",
+            f"use at most {positions}, or raise --model.max-positions",
+        )  # fmt: skip
+        batch, parts = phase.batch_size, self.training.num_microbatches
+        require(
+            batch % parts == 0, phase.batch_flag, batch,
+            f"is not divisible by --training.num-microbatches {parts}",
+            f"use {_nearest_multiples(batch, parts)}",
+        )  # fmt: skip
+
+    def _check_phase_steps(self) -> None:
+        before, num_steps = self.phases[-1].first_step, self.training.num_steps
+        require(
+            before < num_steps, FLAG, " ".join(map(str, self.data.phases)),
+            f"takes {before} steps, which leaves none of --training.num-steps {num_steps} to rows "
+            f"of --data.sequence-length {self.data.sequence_length}",
+            f"use more steps, shorter phases, or {FLAG} without a value",
+        )  # fmt: skip
+
     @property
     def num_predictions(self) -> int:
-        """Prediction slots P of a row."""
+        """Prediction slots P of a row, in the last phase where there are several."""
         return self.masking.num_predictions(self.data.sequence_length, self.data.blocks)
+
+    @property
+    def phases(self) -> tuple[RunPhase, ...]:
+        """All phases of the run, one after the other; the last is that of `data` itself."""
+        data = self.data
+        return run_phases(
+            data.phases, sequence_length=data.sequence_length, batch_size=data.batch_size,
+            num_steps=self.training.num_steps,
+        )  # fmt: skip
+
+    def of_phase(self, phase: RunPhase) -> "PretrainConfig":
+        """This experiment as if all of its rows were of the shape of `phase`."""
+        data = replace(
+            self.data, sequence_length=phase.sequence_length, batch_size=phase.batch_size, phases=()
+        )
+        return replace(self, data=data)
 
 
 def _nearest_multiples(value: int, factor: int) -> str:
@@ -85,12 +116,13 @@ def check_devices(config: PretrainConfig, num_devices: int) -> None:
     """Raise `ConfigError` where mesh, batch or model cannot be split over `num_devices`."""
     mesh = config.mesh.resolve(num_devices)
     ways, parts = mesh["data"] * mesh["fsdp"], config.training.num_microbatches
-    require(
-        config.data.batch_size // parts % ways == 0, "--data.batch-size", config.data.batch_size,
-        f"{f'in {parts} microbatches ' if parts > 1 else ''}"
-        f"is not divisible by the {ways} devices that share it",
-        f"use {_nearest_multiples(config.data.batch_size, ways * parts)}",
-    )  # fmt: skip
+    for phase in config.phases:
+        require(
+            phase.batch_size // parts % ways == 0, phase.batch_flag, phase.batch_size,
+            f"{f'in {parts} microbatches ' if parts > 1 else ''}"
+            f"is not divisible by the {ways} devices that share it",
+            f"use {_nearest_multiples(phase.batch_size, ways * parts)}",
+        )  # fmt: skip
     for axis, name in (
         ("fsdp", "hidden_size"), ("tensor", "num_heads"), ("tensor", "mlp_size"),
         ("tensor", "vocab_size"),

@@ -18,6 +18,16 @@ class ChangedField(NamedTuple):
     old: object
     new: object
 
+    def __str__(self) -> str:
+        """ChangedField("--data.phases", (), (LengthPhase(9, 128), LengthPhase(7, 64)))
+        -> "--data.phases from nothing to 9:128 7:64"
+        """
+        return f"{self.flag} from {_as_typed(self.old)} to {_as_typed(self.new)}"
+
+
+def _as_typed(value: object) -> str:
+    return (" ".join(map(str, value)) or "nothing") if isinstance(value, tuple) else str(value)
+
 
 def flag_of(path: str) -> str:
     """The field as it is typed. flag_of("data.batch_size") -> "--data.batch-size"."""
@@ -64,7 +74,12 @@ def from_tree(tree: Any) -> PretrainConfig:
 def changed_fields(
     old: PretrainConfig,
     new: PretrainConfig,
-    sections: tuple[str, ...] = ("model", "masking", "data.blocks"),
+    sections: tuple[str, ...] = (
+        "model",
+        "masking",
+        "data.blocks",
+        "data.over_long_sentences",
+    ),
 ) -> list[ChangedField]:
     """List the fields of `sections`, or single ones, that differ, in the order of the dataclasses.
 

@@ -176,7 +176,7 @@ def _draw_shards(
     drop, folder = job.config.exact_duplicates == "drop", _folder(job)
     encoded = _batches(pipeline, job) | "encode" >> beam.Map(
         steps.encode_batch, os.fspath(find_tokenizer_file(job.folder)), job.config, wanted,
-        _left_out_file(job, survey),
+        job.tagging, _left_out_file(job, survey),
     ).with_output_types(Any)  # fmt: skip
     counts = (
         encoded

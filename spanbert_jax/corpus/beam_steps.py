@@ -26,6 +26,7 @@ from spanbert_jax.corpus.scanning import ScannedDocuments, scan
 from spanbert_jax.corpus.shard_writer import write_complete_shard
 from spanbert_jax.corpus.sharding import ShardPlan
 from spanbert_jax.corpus.survey import PlaceSet
+from spanbert_jax.corpus.tagging import Tagger, Tagging
 from spanbert_jax.corpus.tokenizer_sample import TokenizerSample
 from spanbert_jax.corpus.tokenizers import load_tokenizer
 
@@ -72,17 +73,20 @@ def left_out_places(file: str) -> PlaceSet:
 
 
 @functools.lru_cache(maxsize=1)
-def _encoder(file: str, config: PrepareConfig, wanted: tuple[KeyRange, ...]) -> Encoder:
-    return Encoder(load_tokenizer(file), config, wanted=wanted)
+def _encoder(
+    file: str, config: PrepareConfig, wanted: tuple[KeyRange, ...], tagging: Tagging | None
+) -> Encoder:
+    tagger = None if tagging is None else Tagger(tagging)
+    return Encoder(load_tokenizer(file), config, wanted=wanted, tagger=tagger)
 
 
 def encode_batch(
     batch: Batch, tokenizer_file: str, config: PrepareConfig, wanted: tuple[KeyRange, ...],
-    left_out_file: str,
+    tagging: Tagging | None, left_out_file: str,
 ) -> tuple[DocumentTable, Counter[str]]:  # fmt: skip
     """The table of a batch, and counts of what was read and is not in it."""
     places, raws, counts = without(batch, left_out_places(left_out_file))
-    encoder = _encoder(tokenizer_file, config, wanted)
+    encoder = _encoder(tokenizer_file, config, wanted, tagging)
     table, others = table_of(encoder.encode(raws), places)
     return table, counts + others
 

@@ -14,6 +14,7 @@ from spanbert_jax.corpus.places import place_of
 from spanbert_jax.corpus.progress import Progress
 from spanbert_jax.corpus.record import Record
 from spanbert_jax.corpus.summary import READ
+from spanbert_jax.corpus.tagging import Tagging
 from spanbert_jax.errors import UserError
 
 # Text that one worker takes at a time: large beside the cost of a message, small beside memory.
@@ -37,6 +38,7 @@ class Job:
     sources: list[Source]
     record: Record
     progress: Progress
+    tagging: Tagging | None = None
 
     @property
     def num_workers(self) -> int:

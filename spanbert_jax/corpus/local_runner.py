@@ -156,7 +156,7 @@ def _encode(
 
     step = Step(
         "encoded", "encoding", encode_documents, start_encoder,
-        (find_tokenizer_file(job.folder), job.config, wanted), _collect,
+        (find_tokenizer_file(job.folder), job.config, wanted, job.tagging), _collect,
         about={"tokenizer": tokenizer.fingerprint, "wanted": list(wanted)}, accepts=accepts,
     )  # fmt: skip
     return make_units(job, step, left_out=survey.left_out)

@@ -28,7 +28,8 @@ PIECE_TABLE = np.dtype(
         ("num_documents", "<i8"),
         ("num_spans", "<i8"),
         ("goes_on", "<i8"),  # 1: with the document of the piece before; 2: with its sentence
-        ("crc32", "<i8"),  # of its bytes
+        ("tokens_crc32", "<i8"),  # of the bytes of its token ids
+        ("layout_crc32", "<i8"),  # of those after them
     ]
 )
 _LAYOUT = np.dtype("<u4")
@@ -133,41 +134,41 @@ def join_pieces(pieces: list[tuple[Shard, int]]) -> Shard:
     )
 
 
-def encode_piece(piece: Shard) -> bytes:
-    """The bytes of a piece as they lie in the file."""
+def encode_piece(piece: Shard) -> tuple[bytes, bytes]:
+    """The bytes of a piece as they lie in the file: of its token ids, and of its layout."""
     sentence_lengths = np.diff(piece.sentence_ends, prepend=0)
     document_lengths = np.diff(piece.document_ends, prepend=0)
     spans = np.stack([piece.spans[:, 0], piece.spans[:, 1] - piece.spans[:, 0]], axis=1)
     layout = np.concatenate([sentence_lengths, document_lengths, spans.ravel()])
-    return piece.tokens.tobytes() + layout.astype(_LAYOUT).tobytes()
+    return piece.tokens.tobytes(), layout.astype(_LAYOUT).tobytes()
 
 
-def decode_piece(content: bytes, entry: np.void, *, dtype: np.dtype) -> Shard:
-    """A piece from its bytes and its entry of the table."""
+def decode_piece(tokens: np.ndarray, layout: bytes | memoryview, entry: np.void) -> Shard:
+    """A piece from its token ids, the bytes after them, and its entry of the table."""
     num_sentences, num_documents = int(entry["num_sentences"]), int(entry["num_documents"])
-    tokens = np.frombuffer(content, dtype, int(entry["num_tokens"]))
-    layout = np.frombuffer(content, _LAYOUT, offset=tokens.nbytes).astype(np.int64)
-    sentences, documents, spans = np.split(layout, [num_sentences, num_sentences + num_documents])
+    numbers = np.frombuffer(layout, _LAYOUT).astype(np.int64)
+    sentences, documents, spans = np.split(numbers, [num_sentences, num_sentences + num_documents])
     spans = spans.reshape(-1, 2)
     return Shard(
         tokens, np.cumsum(sentences), np.cumsum(documents), np.cumsum(spans, axis=1, dtype=np.int64)
     )
 
 
-def num_bytes(table: np.ndarray, *, dtype: np.dtype) -> Int64[np.ndarray, " pieces"]:
-    """Bytes of each piece of a table."""
-    layout = table["num_sentences"] + table["num_documents"] + 2 * table["num_spans"]
-    return table["num_tokens"] * dtype.itemsize + layout * _LAYOUT.itemsize
+def layout_bytes(table: np.ndarray | np.void) -> int | np.ndarray:
+    """Bytes of what follows the token ids of each piece."""
+    numbers = table["num_sentences"] + table["num_documents"] + 2 * table["num_spans"]
+    return numbers * _LAYOUT.itemsize
 
 
 def encode_shard(shard: Shard) -> tuple[bytes, np.ndarray]:
     """All pieces of a shard, one after the other, and the table that finds them in a .npy file."""
-    parts, entries, offset = [], [], _NPY_HEADER_BYTES
+    parts: list[bytes] = []
+    entries, offset = [], _NPY_HEADER_BYTES
     for piece, goes_on in cut_into_pieces(shard):
         content = encode_piece(piece)
-        entries.append((offset, *piece.lengths, goes_on, zlib.crc32(content)))
-        parts.append(content)
-        offset += len(content)
+        entries.append((offset, *piece.lengths, goes_on, *map(zlib.crc32, content)))
+        parts += content
+        offset += sum(map(len, content))
     return b"".join(parts), np.array(entries, PIECE_TABLE)
 
 

@@ -34,6 +34,7 @@ from spanbert_jax.corpus.shards import (
 from spanbert_jax.corpus.sources import find_source, inputs_at_hand
 from spanbert_jax.corpus.summary import summary
 from spanbert_jax.corpus.survey import Survey
+from spanbert_jax.corpus.tagging import Tagger, find_tagging, identity_at_hand
 from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from spanbert_jax.corpus.tokenizers.loading import TRAINED_KINDS, find_tokenizer_file
 from spanbert_jax.errors import UserError
@@ -54,17 +55,24 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
     if before is not None and (manifest := complete_manifest(folder)) is not None:
         # What the sources name may be gone, or on another machine: the shards hold its text.
         inputs = before.inputs | inputs_at_hand(config.source, recorded=before.inputs)
-        check_same(folder, before=before, now=make_record(config, inputs, loaded))
+        recorded = str(before.options.get("tag_model", ""))
+        tag_model = identity_at_hand(config, recorded=recorded)
+        now = make_record(config, inputs, loaded, tag_model=tag_model)
+        check_same(folder, before=before, now=now)
         progress.say(f"{folder}: found complete, nothing to do")
         return manifest
     sources = [find_source(spec) for spec in config.source]
     if config.runner == "beam":
         sources = [beam_runner.prepared_by_beam(source, config) for source in sources]
     inputs = {item.name: item.size for source in sources for item in source.inputs}
-    record = make_record(config, inputs, loaded)
+    tagging = find_tagging(config)
+    tag_model = "" if tagging is None else tagging.identity
+    record = make_record(config, inputs, loaded, tag_model=tag_model)
     if before is not None:
         check_same(folder, before=before, now=record)
-    job = Job(config, folder, sources, record, progress)
+    if tagging is not None:
+        Tagger(tagging)  # fails here, before text is read for hours
+    job = Job(config, folder, sources, record, progress, tagging)
     with nothing_half_written(folder, resumed=before is not None):
         survey = _runner(config).survey(job)
         tokenizer = _tokenizer_in_folder(job, survey, loaded, resumed=before is not None)

@@ -36,14 +36,27 @@ class Record:
 
 
 def make_record(
-    config: PrepareConfig, inputs: Mapping[str, int], loaded: Tokenizer | None
+    config: PrepareConfig,
+    inputs: Mapping[str, int],
+    loaded: Tokenizer | None,
+    *,
+    tag_model: str = "",
 ) -> Record:
-    """Everything that the shards depend on. A loaded tokenizer counts by content, not by path."""
+    """Everything that the shards depend on.
+
+    A loaded tokenizer counts by content, not by path; the pipeline that tags by its identity
+    `tag_model`, "" for none.
+    """
     options = dataclasses.asdict(config) | {"lowercase": bool(config.lowercase)}
     dropped: tuple[str, ...] = _OTHER_FIELDS
     if loaded is not None:
         dropped += _TRAINING_FIELDS
         options["tokenizer"] = f"{loaded.kind} {loaded.fingerprint[:16]}"
+    options |= {"tag_model": tag_model, "tag_skip_labels": list(config.tag_skip_labels)}
+    if not config.tag:
+        dropped += ("tag_model",)
+    if config.tag != "spacy:ents":
+        dropped += ("tag_skip_labels",)
     kept = {name: value for name, value in options.items() if name not in dropped}
     # As JSON gives them back: lists for tuples.
     return Record(list(config.source), dict(inputs), json.loads(json.dumps(kept)))
@@ -77,8 +90,14 @@ def check_same(folder: epath.Path, *, before: Record, now: Record) -> None:
         old, new = options.get(name), now.options.get(name)
         if old != new:
             flag = f"--{name.replace('_', '-')}"
+            if old == "":
+                raise UserError(
+                    f"--out {folder}: was made without {flag}, not with {flag} {new}; leave it "
+                    f"out, {remedy}"
+                )
             raise UserError(
-                f"--out {folder}: was made with {flag} {old}, not {new}; use {flag} {old}, {remedy}"
+                f"--out {folder}: was made with {flag} {old}, not "
+                f"{'without it' if new == '' else new}; use {flag} {old}, {remedy}"
             )
     for name in sorted(before.inputs | now.inputs):
         then, today = _size(before, name), _size(now, name)

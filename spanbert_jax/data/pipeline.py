@@ -1,34 +1,25 @@
-"""From shards to batches: order, rows, masks, in tf.data.
+"""From rows to batches: order, masks, in tf.data.
 
-In: a folder of shards, the number of the first example. Out: PretrainBatch after PretrainBatch,
+In: the rows of a split, the number of the first example. Out: PretrainBatch after PretrainBatch,
 each host's share of the global batches. The only state there is to save is the number of the next
 example.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from etils import epath
-from jaxtyping import Int32, Int64, Integer
+from jaxtyping import Int64
 
-from spanbert_jax.config import BlockKind, MaskingConfig, tokens_of_text
-from spanbert_jax.corpus.shards import (
-    Manifest,
-    load_shard,
-    read_manifest,
-    read_unigram_counts,
-)
-from spanbert_jax.corpus.tokenizers import load_tokenizer
+from spanbert_jax.config import MaskingConfig
 from spanbert_jax.data.batch import PretrainBatch
-from spanbert_jax.data.blocks import Blocks, BlockSummary, cut_blocks
 from spanbert_jax.data.host_tensorflow import tf
-from spanbert_jax.data.masking import Vocabulary, mask_blocks, mask_pairs
-from spanbert_jax.data.order import epochs_and_blocks
+from spanbert_jax.data.masking import RowBatch, mask_rows
 from spanbert_jax.data.random_bits import fold_in
-from spanbert_jax.data.sentence_pairs import SentencePairs, draw_pairs
+from spanbert_jax.data.sentence_pairs import draw_pairs
+from spanbert_jax.data.token_shards import RowReader, TokenShards
 from spanbert_jax.errors import UserError, require
 
 MIN_ROWS_PER_CALL = 256
@@ -37,102 +28,51 @@ HELD_OUT_SEED = 0
 """Of order and masks of held-out blocks: the same ones in every run."""
 
 
+class ReadErrors:
+    """What went wrong in the threads of tf.data, which passes on no more than its text."""
+
+    def __init__(self) -> None:
+        self._first: UserError | None = None
+
+    def kept(self, read: Callable[..., RowBatch]) -> Callable[..., RowBatch]:
+        """`read`, its error kept."""
+
+        def reading(*args: Any) -> RowBatch:
+            try:
+                return read(*args)
+            except UserError as error:
+                self._first = self._first or error
+                raise
+
+        return reading
+
+    def raised(self, batches: Iterator[PretrainBatch]) -> Iterator[PretrainBatch]:
+        """`batches`, which end with the error as it was raised."""
+        try:
+            yield from batches
+        except tf.errors.OpError:
+            if self._first is None:
+                raise
+            raise self._first from None
+
+
 @dataclass(frozen=True)
-class TokenShards:
-    """The blocks of one split, ready to be read."""
+class Batches:
+    """Batches of a host: a tf.data pipeline whose errors name files, not operations."""
 
-    tokens: tuple[Integer[np.ndarray, " _"], ...]
-    """Token ids of every shard."""
-    blocks: Blocks
-    summary: BlockSummary
-    vocabulary: Vocabulary
-    sequence_length: int
-    """Tokens in a row, L, with [CLS] and [SEP]."""
-    pairs: SentencePairs | None = None
-    """Where rows are sentence pairs: the text that they are made of."""
+    dataset: tf.data.Dataset
+    errors: ReadErrors
 
-    @property
-    def num_blocks(self) -> int:
-        return self.summary.num_blocks
+    def take(self, count: int) -> "Batches":
+        """The first `count` of them."""
+        return Batches(self.dataset.take(count), self.errors)
 
-    @property
-    def block_kind(self) -> BlockKind:
-        return "document" if self.pairs is None else "sentence_pair"
-
-    def read(
-        self, block_ids: Int64[np.ndarray, " n"]
-    ) -> tuple[Int32[np.ndarray, "n width"], Int32[np.ndarray, " n"]]:
-        """Token ids of blocks, padded to L - 2, and their lengths; -1 is an empty block."""
-        width = self.sequence_length - 2
-        rows = np.full((len(block_ids), width), self.vocabulary.pad_id, np.int32)
-        lengths = np.where(block_ids < 0, 0, self.blocks.length[block_ids]).astype(np.int32)
-        places = self.blocks.shard[block_ids], self.blocks.start[block_ids], lengths
-        # A slice a row: half the cost of one gather, which needs an index for every token.
-        for row, shard, start, length in zip(rows, *(x.tolist() for x in places), strict=True):
-            row[:length] = self.tokens[shard][start : start + length]
-        return rows, lengths
-
-
-def open_token_shards(
-    folder: epath.PathLike,
-    *,
-    split: str = "train",
-    sequence_length: int,
-    blocks: BlockKind = "document",
-) -> TokenShards:
-    """Open one split ("train" or "held_out") of a folder written by `spanbert prepare`.
-
-    Raises `UserError` where the folder holds no shards, or the split too few documents: one, or two
-    where half of all sentence pairs join text of different ones.
-    """
-    manifest = read_manifest(folder)
-    for name, remedy in (("train", "more text"), (split, "--held-out 0.01")):
-        _require_documents(folder, manifest, split=name, blocks=blocks, remedy=remedy)
-    shards = tuple(load_shard(folder, info) for info in manifest.splits[split])
-    max_tokens = tokens_of_text(sequence_length, blocks)
-    cut, summary = cut_blocks(shards, max_tokens=max_tokens)
-    vocabulary = _vocabulary(folder, manifest)
-    return TokenShards(
-        tokens=tuple(shard.tokens for shard in shards),
-        blocks=cut,
-        summary=summary,
-        vocabulary=vocabulary,
-        sequence_length=sequence_length,
-        pairs=(
-            SentencePairs(shards, cut, max_tokens, vocabulary.pad_id)
-            if blocks == "sentence_pair"
-            else None
-        ),
-    )
-
-
-def _require_documents(
-    folder: epath.PathLike, manifest: Manifest, *, split: str, blocks: BlockKind, remedy: str
-) -> None:
-    found = manifest.totals[split]["num_documents"]
-    if found == 0:
-        raise UserError(
-            f"--data.shards {folder}: the {split} split must hold at least one document, "
-            f"found none; run `spanbert prepare` with {remedy} into a new folder"
-        )
-    if found == 1 and blocks == "sentence_pair":
-        raise UserError(
-            f"--data.blocks {blocks}: a random second segment is of another document, so the "
-            f"{split} split of --data.shards {folder} must hold at least 2, found 1; use "
-            f"--data.blocks document, or run `spanbert prepare` with {remedy} into a new folder"
-        )
-
-
-def _vocabulary(folder: epath.PathLike, manifest: Manifest) -> Vocabulary:
-    tokenizer = load_tokenizer(epath.Path(folder) / manifest.tokenizer.file)
-    return Vocabulary(
-        word_starts=np.asarray(tokenizer.word_starts),
-        cumulative_counts=np.cumsum(read_unigram_counts(folder, manifest)),
-        cls_id=tokenizer.cls_id,
-        sep_id=tokenizer.sep_id,
-        mask_id=tokenizer.mask_id,
-        pad_id=tokenizer.pad_id,
-    )
+    def as_numpy_iterator(self) -> Iterator[PretrainBatch]:
+        """
+        Raises:
+            UserError: from `next`, where a piece of the corpus is missing or altered.
+        """
+        return self.errors.raised(self.dataset.as_numpy_iterator())
 
 
 def pretrain_dataset(
@@ -146,7 +86,7 @@ def pretrain_dataset(
     num_epochs: int | None = None,
     host_index: int = 0,
     num_hosts: int = 1,
-) -> tf.data.Dataset:
+) -> Batches:
     """This host's rows of the global batches, from example `first_example` on, without end.
 
     Batch s holds the examples [first_example + s x batch_size, + batch_size) of the order, host h
@@ -164,6 +104,7 @@ def pretrain_dataset(
     host_rows = batch_size // num_hosts
     steps_per_call = math.ceil(MIN_ROWS_PER_CALL / host_rows)
     end_example = None if num_epochs is None else num_epochs * shards.num_blocks
+    errors = ReadErrors()
 
     def batches_of_call(call: tf.Tensor) -> PretrainBatch:
         steps = call * steps_per_call + tf.range(steps_per_call, dtype=tf.int64)
@@ -172,6 +113,7 @@ def pretrain_dataset(
         rows = masked_rows(
             tf.reshape(examples, [-1]), shards=shards, masking=masking,
             max_boundary_offsets=max_boundary_offsets, seed=seed, end_example=end_example,
+            errors=errors,
         )  # fmt: skip
         return PretrainBatch(
             *(tf.reshape(field, [steps_per_call, host_rows, *field.shape[1:]]) for field in rows)
@@ -185,7 +127,7 @@ def pretrain_dataset(
     dataset = dataset.unbatch()
     if end_example is not None:
         dataset = dataset.take(max(0, math.ceil((end_example - first_example) / batch_size)))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return Batches(dataset.prefetch(tf.data.AUTOTUNE), errors)
 
 
 def held_out_batches(
@@ -197,17 +139,17 @@ def held_out_batches(
     num_batches: int,
     host_index: int = 0,
     num_hosts: int = 1,
-) -> tf.data.Dataset:
+) -> Batches:
     """Up to `num_batches` batches, always the same blocks with the same masks, each block once.
 
     Fewer where there are fewer blocks; the last batch is filled up with rows without targets. The
-    blocks are spread over the whole split, and do not depend on the seed of the run.
+    blocks are of the first windows of the order, and do not depend on the seed of the run.
     """
-    dataset = pretrain_dataset(
+    batches = pretrain_dataset(
         shards, masking=masking, batch_size=batch_size, max_boundary_offsets=max_boundary_offsets,
         seed=HELD_OUT_SEED, num_epochs=1, host_index=host_index, num_hosts=num_hosts,
     )  # fmt: skip
-    return dataset.take(num_batches)
+    return batches.take(num_batches)
 
 
 def masked_rows(
@@ -218,39 +160,49 @@ def masked_rows(
     max_boundary_offsets: int,
     seed: int,
     end_example: int | None = None,
+    errors: ReadErrors,
 ) -> PretrainBatch:
     """The rows of these examples of the order; from `end_example` on, rows without targets."""
-    epochs, blocks = epochs_and_blocks(examples, num_blocks=shards.num_blocks, seed=seed)
+    reader = shards.reader(seed)
+    epochs, blocks = tf.numpy_function(
+        lambda numbers: _epochs_and_blocks(reader, numbers), [examples], [tf.int64] * 2,
+        stateful=False,
+    )  # fmt: skip
+    epochs, blocks = (tf.ensure_shape(each, examples.shape) for each in (epochs, blocks))
     seeds = fold_in(fold_in(tf.constant(seed, tf.uint64), epochs), blocks)
+    draws: tuple[tf.Tensor, ...] = ()
+    if shards.block_kind == "sentence_pair":
+        draws = draw_pairs(seeds, max_tokens=shards.rule.max_tokens)
+    num_filled = tf.size(examples)
     if end_example is not None:
-        blocks = tf.where(examples < end_example, blocks, -1)
-    settings: dict[str, Any] = {
-        "vocabulary": shards.vocabulary,
-        "config": masking,
-        "num_predictions": masking.num_predictions(shards.sequence_length, shards.block_kind),
-        "max_boundary_offsets": max_boundary_offsets,
-    }
-    if shards.pairs is None:
-        block_ids, lengths = _read(shards.read, blocks, shapes=([shards.sequence_length - 2], []))
-        return mask_blocks(block_ids, lengths=lengths, seeds=seeds, **settings)
-    draws = draw_pairs(seeds, max_tokens=shards.pairs.max_tokens)
-    pair_ids, lengths, labels = _read(
-        shards.pairs.read, blocks, *draws, shapes=([shards.sequence_length - 2], [2], [])
-    )
-    return mask_pairs(
-        pair_ids, lengths=lengths, next_sentence_label=labels, seeds=seeds, **settings
-    )
+        num_filled = tf.reduce_sum(tf.cast(examples < end_example, tf.int32))
+    rows = RowBatch(
+        *tf.numpy_function(
+            errors.kept(reader.read), [examples, num_filled, *draws],
+            [tf.int32] * len(RowBatch._fields), stateful=False,
+        )
+    )  # fmt: skip
+    return mask_rows(
+        _with_shapes(rows, num_rows=examples.shape[0], length=shards.sequence_length),
+        seeds=seeds, vocabulary=shards.vocabulary, config=masking,
+        num_predictions=masking.num_predictions(shards.sequence_length, shards.block_kind),
+        max_boundary_offsets=max_boundary_offsets,
+    )  # fmt: skip
 
 
-def _read(
-    reader: Callable[..., tuple[np.ndarray, ...]],
-    blocks: Int64[tf.Tensor, " n"],
-    *draws: tf.Tensor,
-    shapes: Sequence[list[int]],
-) -> list[tf.Tensor]:
-    """int32 arrays that `reader` fetches from the shards, with the shapes that a row has."""
-    fields = tf.numpy_function(reader, [blocks, *draws], [tf.int32] * len(shapes), stateful=False)
-    return [
-        tf.ensure_shape(field, [blocks.shape[0], *shape])
-        for field, shape in zip(fields, shapes, strict=True)
-    ]
+def _epochs_and_blocks(
+    reader: RowReader, examples: Int64[np.ndarray, " n"]
+) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    places = reader.order.locate(examples)
+    return places.epoch, places.block
+
+
+def _with_shapes(rows: RowBatch, *, num_rows: int, length: int) -> RowBatch:
+    """What is known of rows when the graph is built: all but the numbers of segments and tags."""
+    shapes: dict[str, list[int | None]] = dict.fromkeys(RowBatch._fields, [None])
+    for name in ("token_ids", "document_ids", "position_ids", "segment_ids"):
+        shapes[name] = [num_rows, length]
+    shapes["next_sentence_label"] = [num_rows]
+    return RowBatch(
+        *(tf.ensure_shape(field, shapes[name]) for name, field in rows._asdict().items())
+    )

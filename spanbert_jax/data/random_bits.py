@@ -5,11 +5,13 @@ seed alone, so neither the batch it stands in, nor its host, nor where a run res
 Generator: SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014).
 """
 
+import numpy as np
 from jaxtyping import Float64, Int, UInt64
 
 from spanbert_jax.data.host_tensorflow import tf
 
 _GOLDEN_GAMMA = 0x9E3779B97F4A7C15
+_MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 _COUNTERS_PER_STREAM_LOG2 = 32
 
 
@@ -22,9 +24,19 @@ def random_bits(
     -> [6457827717110365317, 3203168211198807973, 9817491932198370423]
     """
     bits = seeds + (counters + 1) * tf.constant(_GOLDEN_GAMMA, tf.uint64)
-    bits = (bits ^ _shifted(bits, 30)) * tf.constant(0xBF58476D1CE4E5B9, tf.uint64)
-    bits = (bits ^ _shifted(bits, 27)) * tf.constant(0x94D049BB133111EB, tf.uint64)
+    bits = (bits ^ _shifted(bits, 30)) * tf.constant(_MULTIPLIERS[0], tf.uint64)
+    bits = (bits ^ _shifted(bits, 27)) * tf.constant(_MULTIPLIERS[1], tf.uint64)
     return bits ^ _shifted(bits, 31)
+
+
+def host_random_bits(
+    seeds: UInt64[np.ndarray, " *seeds"], *, counters: UInt64[np.ndarray, " *counters"]
+) -> UInt64[np.ndarray, " *both"]:
+    """`random_bits` outside of tf.data; arrays of at least one axis, broadcast."""
+    bits = seeds + (counters + np.uint64(1)) * np.uint64(_GOLDEN_GAMMA)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(_MULTIPLIERS[0])
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(_MULTIPLIERS[1])
+    return bits ^ (bits >> np.uint64(31))
 
 
 def fold_in(

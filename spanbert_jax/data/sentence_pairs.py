@@ -19,18 +19,15 @@ that would overfill it, where there it is taken along and then shortened: a B th
 shortened here.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int32, Int64, Integer, UInt64
+from jaxtyping import Bool, Float64, Int32, Int64, UInt64
 
-from spanbert_jax.corpus.shards import Shard
-from spanbert_jax.data.batch import NO_PAIR
-from spanbert_jax.data.blocks import Blocks
+from spanbert_jax.corpus.pieces import Shard
 from spanbert_jax.data.host_tensorflow import tf
 from spanbert_jax.data.random_bits import stream_bits, uniform
+from spanbert_jax.data.rows import Runs
 
 CHOICE_STREAM = 4
 DROP_STREAM = 5
@@ -50,12 +47,11 @@ class Choices(NamedTuple):
     """Which sentence of it B begins with."""
 
 
-class Runs(NamedTuple):
-    """A run of tokens for each of n rows."""
+class Side(NamedTuple):
+    """A or B of n rows."""
 
-    shard: Integer[np.ndarray, " n"]
     start: Int64[np.ndarray, " n"]
-    """Offset of its first token in the shard."""
+    """Of its first token in the text."""
     length: Int64[np.ndarray, " n"]
 
 
@@ -68,99 +64,81 @@ def draw_pairs(
     return choices, stream_bits(seeds[:, None], stream=DROP_STREAM, counters=tf.range(num_words))
 
 
-@dataclass(frozen=True)
-class SentencePairs:
-    """The text of one split, of which pairs are made; it has no empty sentences or documents."""
+def make_pairs(
+    text: Shard,
+    blocks: Runs,
+    choices: Choices,
+    *,
+    max_tokens: int,
+    drop_bits: UInt64[np.ndarray, "n words"],
+) -> tuple[Runs, Int32[np.ndarray, " n"]]:
+    """Two runs of the text for each block, and 1 where the second is of another document.
 
-    shards: tuple[Shard, ...]
-    blocks: Blocks
-    max_tokens: int
-    """Of both segments together."""
-    pad_id: int
+    text: a window of whole documents, at least two.
+    blocks: one run a row. choices, drop_bits: as `draw_pairs` gives them.
+    max_tokens: of both segments together.
+    """
+    first, second, is_random = choose(text, blocks, choices, max_tokens=max_tokens)
+    first, second = shorten(first, second, max_tokens=max_tokens, bits=drop_bits)
+    start, length = (np.stack(pair, axis=1).ravel() for pair in zip(first, second, strict=True))
+    return Runs(2 * np.arange(len(is_random) + 1), start, length), is_random.astype(np.int32)
 
-    def read(
-        self,
-        block_ids: Int64[np.ndarray, " n"],
-        choices: Float64[np.ndarray, "n 4"],
-        drop_bits: UInt64[np.ndarray, "n words"],
-    ) -> tuple[Int32[np.ndarray, "n width"], Int32[np.ndarray, "n 2"], Int32[np.ndarray, " n"]]:
-        """Token ids: A, a place for [SEP], B, padded to max_tokens + 1; both lengths; labels.
 
-        choices, drop_bits: as `draw_pairs` gives them. -1 is an empty block, of label `NO_PAIR`.
-        """
-        first, second, is_random = self.choose(block_ids, Choices(*choices.T))
-        first, second = shorten(first, second, max_tokens=self.max_tokens, bits=drop_bits)
-        lengths = np.stack([first.length, second.length], axis=1).astype(np.int32)
-        lengths[block_ids < 0] = 0
-        rows = np.full((len(block_ids), self.max_tokens + 1), self.pad_id, np.int32)
-        columns = np.stack([np.zeros_like(lengths[:, 0]), lengths[:, 0] + 1], axis=1)
-        for i, run in enumerate((first, second)):
-            places = columns[:, i], lengths[:, i], run.shard, run.start
-            for row, column, length, shard, start in zip(
-                rows, *(place.tolist() for place in places), strict=True
-            ):
-                row[column : column + length] = self.shards[shard].tokens[start : start + length]
-        return rows, lengths, np.where(block_ids < 0, NO_PAIR, is_random).astype(np.int32)
+def choose(
+    text: Shard, blocks: Runs, choices: Choices, *, max_tokens: int
+) -> tuple[Side, Side, Bool[np.ndarray, " n"]]:
+    """A, B, and whether B is random; together they may be too long."""
+    start, end = blocks.start, blocks.start + blocks.length
+    # The sentences of the block; the last may end beyond it, where it is too long for one.
+    first_sentence = np.searchsorted(text.sentence_ends, start, side="right")
+    last_sentence = np.searchsorted(text.sentence_ends, end, side="left")
+    last_of_a = first_sentence + _floor(choices.split * (last_sentence - first_sentence))
+    split = np.minimum(text.sentence_ends[last_of_a], end)
+    room = max_tokens - (split - start)
+    other = _from_another_document(
+        text, first_sentence, choices=choices, room=room, max_tokens=max_tokens
+    )
+    is_random = (choices.coin < 0.5) | (split == end)
+    following = Side(split, end - split)
+    second = Side(*map(np.where, [is_random] * 2, other, following))
+    return Side(start, split - start), second, is_random
 
-    def choose(
-        self, block_ids: Int64[np.ndarray, " n"], choices: Choices
-    ) -> tuple[Runs, Runs, Bool[np.ndarray, " n"]]:
-        """A, B, and whether B is random; together they may be too long."""
-        shard, start = self.blocks.shard[block_ids], self.blocks.start[block_ids]
-        end = start + self.blocks.length[block_ids]
-        # The sentences of the block; the last may end beyond it, where it is too long for one.
-        first_sentence = _search(self._sentence_ends, shard, start, side="right")
-        last_sentence = _search(self._sentence_ends, shard, end, side="left")
-        last_of_a = first_sentence + _floor(choices.split * (last_sentence - first_sentence))
-        split = np.minimum(_look_up(self._sentence_ends, shard, last_of_a), end)
-        other = self._from_another_document(
-            shard, first_sentence, choices=choices, room=self.max_tokens - (split - start)
-        )
-        is_random = (choices.coin < 0.5) | (split == end)
-        following = Runs(shard, split, end - split)
-        second = Runs(*map(np.where, [is_random] * 3, other, following))
-        return Runs(shard, start, split - start), second, is_random
 
-    def _from_another_document(
-        self,
-        shard: Int32[np.ndarray, " n"],
-        sentence: Int64[np.ndarray, " n"],
-        *,
-        choices: Choices,
-        room: Int64[np.ndarray, " n"],
-    ) -> Runs:
-        """Sentences of a document that is not that of `sentence`, until `room` is full.
+def _from_another_document(
+    text: Shard,
+    sentence: Int64[np.ndarray, " n"],
+    *,
+    choices: Choices,
+    room: Int64[np.ndarray, " n"],
+    max_tokens: int,
+) -> Side:
+    """Sentences of a document that is not that of `sentence`, until `room` is full.
 
-        Of a sentence too long for any block, the beginning.
-        """
-        documents_until = np.cumsum([0, *map(len, self._document_ends)])
-        own = documents_until[shard] + _search(self._document_ends, shard, sentence, side="right")
-        # Of all documents but one: from that one on, every number stands for the next.
-        drawn = _floor(choices.document * (documents_until[-1] - 1))
-        drawn += drawn >= own
-        shard = np.searchsorted(documents_until, drawn, side="right") - 1
-        drawn -= documents_until[shard]
-        begin, end = (_look_up(self._document_ends, shard, drawn + i) for i in (-1, 0))
-        sentence = begin + _floor(choices.sentence * (end - begin))
-        start = _look_up(self._sentence_ends, shard, sentence - 1)
-        # Where A fills the row alone, there is still one sentence to shorten both with.
-        full = start + np.maximum(room, 1)
-        last = np.minimum(_search(self._sentence_ends, shard, full, side="left"), end - 1)
-        length = _look_up(self._sentence_ends, shard, last) - start
-        return Runs(shard, start, np.minimum(length, self.max_tokens))
+    Of a sentence too long for any block, the beginning.
+    """
+    own = np.searchsorted(text.document_ends, sentence, side="right")
+    # Of all documents but one: from that one on, every number stands for the next.
+    drawn = _floor(choices.document * (len(text.document_ends) - 1))
+    drawn += drawn >= own
+    begin, end = _start(text.document_ends, drawn), text.document_ends[drawn]
+    sentence = begin + _floor(choices.sentence * (end - begin))
+    start = _start(text.sentence_ends, sentence)
+    # Where A fills the row alone, there is still one sentence to shorten both with.
+    full = start + np.maximum(room, 1)
+    last = np.minimum(np.searchsorted(text.sentence_ends, full, side="left"), end - 1)
+    return Side(start, np.minimum(text.sentence_ends[last] - start, max_tokens))
 
-    @property
-    def _sentence_ends(self) -> list[Int64[np.ndarray, " _"]]:
-        return [shard.sentence_ends for shard in self.shards]
 
-    @property
-    def _document_ends(self) -> list[Int64[np.ndarray, " _"]]:
-        return [shard.document_ends for shard in self.shards]
+def _start(
+    ends: Int64[np.ndarray, " ends"], index: Int64[np.ndarray, " n"]
+) -> Int64[np.ndarray, " n"]:
+    """Where the parts with these indices begin: at the end of the one before, the first at 0."""
+    return np.where(index > 0, ends[index - 1], 0)
 
 
 def shorten(
-    first: Runs, second: Runs, *, max_tokens: int, bits: UInt64[np.ndarray, "n words"]
-) -> tuple[Runs, Runs]:
+    first: Side, second: Side, *, max_tokens: int, bits: UInt64[np.ndarray, "n words"]
+) -> tuple[Side, Side]:
     """Drop tokens of the longer segment, one at a time, until both have room together.
 
     Of segments of equal length the second is shortened. Each token goes from the front where its
@@ -176,33 +154,10 @@ def shorten(
     front_first = from_front[rows, dropped[0]]
     front_second = from_front[rows, dropped[0] + dropped[1]] - front_first
     return (
-        Runs(first.shard, first.start + front_first, first.length - dropped[0]),
-        Runs(second.shard, second.start + front_second, second.length - dropped[1]),
+        Side(first.start + front_first, first.length - dropped[0]),
+        Side(second.start + front_second, second.length - dropped[1]),
     )
 
 
 def _floor(values: Float64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
     return np.floor(values).astype(np.int64)
-
-
-def _look_up(
-    arrays: Sequence[np.ndarray], which: Integer[np.ndarray, " n"], index: Int64[np.ndarray, " n"]
-) -> Int64[np.ndarray, " n"]:
-    """arrays[which][index] of every row: ends; at index -1 the start of the first, which is 0."""
-    pairs = zip(which.tolist(), index.tolist(), strict=True)
-    return np.array([arrays[a][i] if i >= 0 else 0 for a, i in pairs], np.int64)
-
-
-def _search(
-    arrays: Sequence[np.ndarray],
-    which: Integer[np.ndarray, " n"],
-    values: Int64[np.ndarray, " n"],
-    *,
-    side: Literal["left", "right"],
-) -> Int64[np.ndarray, " n"]:
-    """Index of the first of the ascending arrays[which] that is >= (left) or > (right) the value.
-
-    Row by row: the arrays of all shards in one would be as large as the corpus.
-    """
-    pairs = zip(which.tolist(), values.tolist(), strict=True)
-    return np.array([arrays[a].searchsorted(value, side) for a, value in pairs], np.int64)

@@ -1,7 +1,7 @@
 """Chooses the tokens of a text that are hidden: the original's law, without a loop over examples.
 
-In: token ids of rows, and the segments in them: blocks, or the two sides of sentence pairs. Out:
-the flat positions of the hidden tokens.
+In: token ids of rows, and the segments in them: blocks, the two sides of sentence pairs, or the
+pieces of packed rows. Out: the flat positions of the hidden tokens.
 
 The original (SpanBERT sec. 3.1 and its released code) masks one segment at a time: it draws an
 anchor uniformly over the subwords, draws again if that subword is masked already, moves to the
@@ -12,10 +12,16 @@ of them the original would have taken, and hides their tokens in the order of th
 beyond the budget change nothing, so rounds may be of any size: for spans, one is nearly always
 enough.
 
+Of annotated text (sec. 6.1, named entities and noun phrases) a draw is, with probability
+`tagged_prob`, one of the segment's annotated spans, each as likely; else, or where the segment has
+none, it is drawn as above, from the same random numbers as without annotation. An annotated span
+hides every word that it touches, so that here as elsewhere a word is hidden or observed as a whole.
+The first token of its first word is its anchor: where that is masked already, the draw is rejected
+as any other, and the next one tosses its own coin.
+
 Positions are flat: column + row x W in a batch of rows of W tokens.
 """
 
-import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -27,6 +33,9 @@ from spanbert_jax.data.random_bits import uniform
 
 ANCHOR_STREAM = 0
 LENGTH_STREAM = 1
+# 2 to 5 are those of masking.py and sentence_pairs.py.
+TAG_COIN_STREAM = 6
+TAG_STREAM = 7
 
 
 class Segments(NamedTuple):
@@ -45,49 +54,67 @@ class Spans(NamedTuple):
     end: Int32[tf.Tensor, "segments draws"]
 
 
+class Tags(NamedTuple):
+    """Annotated spans inside the segments, in flat positions; `end` is exclusive."""
+
+    start: Int32[tf.Tensor, " tags"]
+    end: Int32[tf.Tensor, " tags"]
+    splits: Int32[tf.Tensor, " segments_and_end"]
+    """Tags of segment s: splits[s]:splits[s + 1]."""
+
+
 def hidden_positions(
-    block_ids: Int32[tf.Tensor, "batch width"],
+    token_ids: Int32[tf.Tensor, "batch length"],
     *,
     segments: Segments,
+    tags: Tags,
     word_starts: Bool[tf.Tensor, " vocab"],
     config: MaskingConfig,
 ) -> Int32[tf.Tensor, " hidden"]:
     """Flat positions of the hidden tokens, ascending: exactly `budgets` in every segment.
 
-    What is hidden in a segment depends on its own ids, length and seed only.
+    What is hidden in a segment depends on its own ids, length, seed and tags only.
     """
-    num_tokens, num_segments = block_ids.shape[0] * block_ids.shape[1], segments.start.shape[0]
+    num_tokens = token_ids.shape[0] * token_ids.shape[1]
     limits = budgets(segments.length, mask_ratio=config.mask_ratio)
-    is_start = None if config.scheme == "subword" else word_starts
-    words = find_words(block_ids, segment_starts=segments.start, word_starts=is_start)
+    is_start = None if config.untagged_scheme == "subword" else word_starts
+    words = find_words(token_ids, segment_starts=segments.start, word_starts=is_start)
     length_law = span_length_law(config)
-    num_draws = _draws_per_round(config.budget(num_tokens // num_segments), length_law)
+    if config.scheme == "tagged_span":
+        tags = with_whole_words(tags, words=words, segments=segments)
 
     def is_unfinished(first_draw: tf.Tensor, hidden: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
         return tf.reduce_any(counts < limits)
 
     def hide_round(first_draw: tf.Tensor, hidden: tf.Tensor, counts: tf.Tensor) -> tuple:
+        # Those that have spent their budget are left out: short segments are done first.
+        active = tf.cast(tf.where(counts < limits), tf.int32)
+        some = Segments(*(tf.gather_nd(field, active) for field in segments))
+        num_hidden, limit = tf.gather_nd(counts, active), tf.gather_nd(limits, active)
+        num_draws = _draws_per_round(limit - num_hidden, length_law)
         draws = tf.range(num_draws) + first_draw
         spans = draw_spans(
-            words, segments=segments, draws=draws, length_law=length_law, anchor=config.anchor
+            words, segments=some, draws=draws, length_law=length_law, anchor=config.anchor
         )
+        if config.scheme == "tagged_span":
+            spans = with_tagged_spans(
+                spans, tags=tags, numbers=active[:, 0], seeds=some.seed, draws=draws,
+                tagged_prob=config.tagged_prob,
+            )  # fmt: skip
         taken = taken_draws(spans, are_free=~tf.gather(hidden, spans.start))
-        positions, new_counts = newly_hidden(
-            spans, taken, hidden=hidden, counts=counts, limits=limits
+        positions, num_hidden = newly_hidden(
+            spans, taken, hidden=hidden, counts=num_hidden, limits=limit
         )
         hidden = tf.tensor_scatter_nd_update(
             hidden, positions[:, None], tf.ones_like(positions, tf.bool)
         )
-        return first_draw + num_draws, hidden, new_counts
+        counts = tf.tensor_scatter_nd_update(counts, active, num_hidden)
+        return first_draw + num_draws, hidden, counts
 
     _, hidden, _ = tf.while_loop(
         is_unfinished,
         hide_round,
-        loop_vars=(
-            tf.constant(0),
-            tf.zeros([num_tokens], tf.bool),
-            tf.zeros([num_segments], tf.int32),
-        ),
+        loop_vars=(tf.constant(0), tf.zeros([num_tokens], tf.bool), tf.zeros_like(limits)),
     )
     return tf.cast(tf.where(hidden)[:, 0], tf.int32)
 
@@ -107,16 +134,20 @@ def span_length_law(config: MaskingConfig) -> Float64[np.ndarray, " max_span_wor
     """P(length <= l) for l = 1, 2, ...: the geometric law, cut off and renormalised (sec. 3.1).
 
     span_length_law(MaskingConfig(geometric_p=0.5, max_span_words=2)) -> [0.6667, 1.0]
+    span_length_law(MaskingConfig(scheme="uniform_span", max_span_words=2)) -> [0.5, 1.0]
+    span_length_law(MaskingConfig(scheme="whole_word")) -> [1.0]
     """
-    if config.scheme != "geometric_span":
-        return np.ones(1)
     lengths = np.arange(1, config.max_span_words + 1)
+    if config.untagged_scheme == "uniform_span":
+        return lengths / config.max_span_words
+    if config.untagged_scheme != "geometric_span":
+        return np.ones(1)
     cumulative = 1.0 - (1.0 - config.geometric_p) ** lengths
     return cumulative / cumulative[-1]
 
 
 def find_words(
-    block_ids: Int32[tf.Tensor, "batch width"],
+    token_ids: Int32[tf.Tensor, "batch length"],
     *,
     segment_starts: Int32[tf.Tensor, " segments"],
     word_starts: Bool[tf.Tensor, " vocab"] | None,
@@ -125,14 +156,14 @@ def find_words(
 
     The first token of a segment always starts a word; without `word_starts` every token does.
 
-    block_ids = [[5, 7, 8], [7, 5, 5]] where 7 and 8 go on with a word, segment_starts = [0, 3]
+    token_ids = [[5, 7, 8], [7, 5, 5]] where 7 and 8 go on with a word, segment_starts = [0, 3]
     -> [0, 3, 4, 5, 6]
     """
-    num_tokens = block_ids.shape[0] * block_ids.shape[1]
+    num_tokens = token_ids.shape[0] * token_ids.shape[1]
     if word_starts is None:
         return tf.range(num_tokens + 1)
     flags = tf.tensor_scatter_nd_update(
-        tf.gather(word_starts, tf.reshape(block_ids, [-1])),
+        tf.gather(word_starts, tf.reshape(token_ids, [-1])),
         segment_starts[:, None],
         tf.ones_like(segment_starts, tf.bool),
     )
@@ -169,6 +200,51 @@ def draw_spans(
     return Spans(tf.gather(words, first_word), end)
 
 
+def with_whole_words(
+    tags: Tags, *, words: Int32[tf.Tensor, " words_and_end"], segments: Segments
+) -> Tags:
+    """Widen annotated spans to the words that they touch, within their segments.
+
+    words = [0, 2, 5, 9], one segment [0, 8), tags [3, 4) and [4, 6) -> [2, 5) and [2, 8)
+
+    words: as `find_words` gives them.
+    """
+    segment_end = tf.repeat(segments.start + segments.length, tags.splits[1:] - tags.splits[:-1])
+    start = tf.gather(words, tf.searchsorted(words, tags.start, side="right") - 1)
+    end = tf.gather(words, tf.searchsorted(words, tags.end, side="left"))
+    return Tags(start, tf.minimum(end, segment_end), tags.splits)
+
+
+def with_tagged_spans(
+    spans: Spans,
+    *,
+    tags: Tags,
+    numbers: Int32[tf.Tensor, " segments"],
+    seeds: UInt64[tf.Tensor, " segments"],
+    draws: Int32[tf.Tensor, " draws"],
+    tagged_prob: float,
+) -> Spans:
+    """Put annotated spans in the place of some draws: with `tagged_prob` one of its segment's.
+
+    start = [[0, 9]], end = [[2, 10]], tags [4, 6) and [7, 8) of segment 0, coins of 0.3 and 0.7,
+    tagged_prob = 0.5 -> start = [[4, 9]], end = [[6, 10]] or start = [[7, 9]], end = [[8, 10]]
+
+    tags: as `with_whole_words` gives them.
+    numbers: of the segments, in `tags.splits`; those without tags keep their spans.
+    """
+    first = tf.gather(tags.splits, numbers)[:, None]
+    count = tf.gather(tags.splits, numbers + 1)[:, None] - first
+    coin, place = (
+        uniform(seeds[:, None], stream=stream, counters=draws)
+        for stream in (TAG_COIN_STREAM, TAG_STREAM)
+    )
+    is_tagged = (coin < tagged_prob) & (count > 0)
+    tag = tf.where(is_tagged, first + _scaled(place, count), 0)
+    # One more than there are: a batch may have none at all.
+    start, end = (tf.gather(tf.pad(field, [[0, 1]]), tag) for field in (tags.start, tags.end))
+    return Spans(tf.where(is_tagged, start, spans.start), tf.where(is_tagged, end, spans.end))
+
+
 def taken_draws(
     spans: Spans, *, are_free: Bool[tf.Tensor, "segments draws"]
 ) -> Bool[tf.Tensor, "segments draws"]:
@@ -177,10 +253,11 @@ def taken_draws(
     start = [[0, 2, 1]], end = [[2, 5, 4]], all free -> [[True, True, False]]
     (the third anchor lies in the first span)
     """
-    num_segments, num_draws = spans.start.shape
+    num_draws = tf.shape(spans.start)[1]
     distance = spans.start[:, None, :] - spans.start[:, :, None]
     size = (spans.end - spans.start)[:, :, None]
-    is_earlier = tf.constant(np.triu(np.ones([num_draws, num_draws], bool), 1))
+    number = tf.range(num_draws)
+    is_earlier = number[:, None] < number
     # The few pairs of draws of a segment where the earlier one's span covers the later's anchor.
     segment, earlier, later = tf.unstack(
         tf.cast(tf.where((distance >= 0) & (distance < size) & is_earlier), tf.int32), num=3, axis=1
@@ -200,7 +277,7 @@ def taken_draws(
         lambda before, now: (now, without_blocked(now)),
         loop_vars=(are_free, without_blocked(are_free)),
     )
-    return tf.reshape(taken, [num_segments, num_draws])
+    return tf.reshape(taken, tf.shape(spans.start))
 
 
 def newly_hidden(
@@ -216,7 +293,7 @@ def newly_hidden(
     Tokens are hidden in the order of draws, inside a span from left to right: the last span may be
     cut anywhere. A token that is hidden already costs nothing.
     """
-    num_segments, num_draws = taken.shape
+    num_segments, num_draws = tf.unstack(tf.shape(taken))
     last = tf.where(taken, spans.end, spans.start)
     tokens = tf.ragged.range(
         tf.reshape(spans.start, [-1]), tf.reshape(last, [-1]), row_splits_dtype=tf.int32
@@ -234,14 +311,18 @@ def newly_hidden(
     return tf.boolean_mask(positions, is_kept), new_counts
 
 
-def _draws_per_round(budget: int, length_law: Float64[np.ndarray, " max_span_words"]) -> int:
-    """Draws that fill the budget in nearly all rows, rejected ones included, but not too many.
+def _draws_per_round(
+    num_missing: Int32[tf.Tensor, " segments"], length_law: Float64[np.ndarray, " max_span_words"]
+) -> Int32[tf.Tensor, ""]:
+    """Draws that hide what is missing in most segments, rejected ones included, but not too many.
 
     The work of a round grows with the square of its draws: measured best are 30 for spans in 510
-    tokens, 10 to 13 in 126, and several rounds of 32 where every span is one word.
+    tokens, 10 to 13 in 126, 4 in 25, and several rounds of 32 where every span is one word.
     """
     mean_words = len(length_law) - float(np.sum(length_law[:-1]))
-    return min(math.ceil(1.2 * budget / mean_words) + 5, 32)
+    mean_missing = tf.reduce_mean(tf.cast(num_missing, tf.float64))
+    num_spans = tf.cast(tf.math.ceil(1.2 * mean_missing / mean_words), tf.int32)
+    return tf.minimum(num_spans + tf.minimum(num_spans, 5), 32)
 
 
 def _scaled(
@@ -256,4 +337,4 @@ def _num_reached(
 ) -> Int32[tf.Tensor, "segments draws"]:
     """How many of the ascending thresholds each value has reached."""
     flat = tf.searchsorted(thresholds, tf.reshape(values, [-1]), side="right")
-    return tf.reshape(flat, values.shape)
+    return tf.reshape(flat, tf.shape(values))

@@ -25,9 +25,29 @@ _DATA_FILE_BYTES = 1 << 27
 
 
 class DataPosition(NamedTuple):
-    """Where the next batch begins: a number of examples, whatever batch size or hosts."""
+    """Where the next batch begins: numbers of examples, whatever batch size or hosts."""
 
     next_example: int
+    """Of the order of the rows at hand."""
+    sequence_length: int | None = None
+    """Of those rows: rows of another length have another order. None before the first one."""
+    other_lengths: tuple[tuple[int, int], ...] = ()
+    """Of every other length that the run has had rows of: it, and the next example of its order."""
+
+    def of_length(self, sequence_length: int) -> "DataPosition":
+        """The position in the order of rows of `sequence_length`, where the run left it.
+
+        DataPosition(80, 128).of_length(512) -> DataPosition(0, 512, ((128, 80),))
+        DataPosition(8, 512, ((128, 80),)).of_length(128) -> DataPosition(80, 128, ((512, 8),))
+        """
+        examples = dict(self.other_lengths)
+        if self.sequence_length is not None:
+            examples[self.sequence_length] = self.next_example
+        next_example = examples.pop(sequence_length, 0)
+        return DataPosition(next_example, sequence_length, tuple(sorted(examples.items())))
+
+    def after(self, num_examples: int) -> "DataPosition":
+        return self._replace(next_example=self.next_example + num_examples)
 
 
 class Checkpoints:
@@ -90,7 +110,8 @@ class Checkpoints:
         """
         with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
             _saved_params(handler, _folder(self._run_dir) / str(step) / "state")
-        saved_stacked = self._config_of(step).compute.scan_layers
+        config = self._config_of(step)
+        saved_stacked = config.compute.scan_layers
         to_saved = stack_layers if saved_stacked else unstack_layers
         wanted = to_saved(abstract_state)
         restored = self._manager.restore(
@@ -107,7 +128,7 @@ class Checkpoints:
             shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
             from_saved = unstack_layers if saved_stacked else stack_layers
             state = jax.jit(from_saved, out_shardings=shardings)(state)
-        return state, DataPosition(**restored.data)
+        return state, _position(restored.data, config)
 
     def _config_of(self, step: int) -> PretrainConfig:
         origin = ocp.args.Composite(origin=ocp.args.JsonRestore())
@@ -138,6 +159,16 @@ def newest_step(run_dir: epath.PathLike) -> int | None:
 
 def _folder(run_dir: epath.PathLike) -> epath.Path:
     return epath.Path(run_dir).resolve() / CHECKPOINT_FOLDER
+
+
+def _position(saved: dict[str, Any], config: PretrainConfig) -> DataPosition:
+    """The position of a checkpoint; earlier versions wrote no length, and had that of the config.
+
+    {"next_example": 80}, a config of 128 tokens -> DataPosition(80, 128)
+    """
+    length = saved.get("sequence_length") or config.data.sequence_length
+    others = tuple((length, example) for length, example in saved.get("other_lengths", ()))
+    return DataPosition(saved["next_example"], length, others)
 
 
 def _rank(metrics: dict[str, float | None]) -> float:

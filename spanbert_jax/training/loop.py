@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from spanbert_jax.config import CheckpointConfig, TrainingConfig
-from spanbert_jax.errors import UserError
+from spanbert_jax.errors import UserError, storage_error
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
 from spanbert_jax.training.interrupts import StopRequest
 from spanbert_jax.training.meter import Meter, Record
@@ -26,7 +26,8 @@ class Drive:
 
     train_step: Callable[[Any, Any], tuple[Any, Metrics]]
     batches: Iterator[Any]
-    evaluate: Callable[[Any], dict[str, float]]
+    evaluate: Callable[[int, Any], dict[str, float]]
+    """Of the state after a step: its held-out figures."""
     position: Callable[[int], DataPosition]
     """Position in the data before the batch of a step."""
 
@@ -54,19 +55,24 @@ def run_loop(
     Evaluates at step 0, every `eval_every` steps and at the end; saves every `every_steps` steps,
     at the end and when stopped. What a run did at the step it resumes from is not done again.
     A stop ends the log window early: its steps are logged then, as a shorter window, and the
-    resumed run's first window covers the rest.
+    resumed run's first window covers the rest. Data that cannot be read stop a run in the same way,
+    before the error is raised.
 
     Raises:
-        UserError: the last `max_skipped_steps` steps were all skipped.
+        UserError: the last `max_skipped_steps` steps were all skipped, or data cannot be read.
     """
     step, state = start
+    saved_step = start.step
+    failure: Exception | None = None
     while True:
-        finished, stopped = step == training.num_steps, stop.signal_number is not None
+        finished = step == training.num_steps
+        stopped = stop.signal_number is not None or failure is not None
         fresh = step > start.step
-        evaluate = finished or step % training.eval_every == 0
+        evaluate = failure is None and (finished or step % training.eval_every == 0)
         # Also when stopped: a resumed run does not come back to this step, but for the first one.
         evaluate = evaluate and (fresh or (step == 0 and not stopped))
-        save = fresh and (finished or stopped or step % checkpoint.every_steps == 0)
+        due = finished or stopped or step % checkpoint.every_steps == 0
+        save = due and step > saved_step
         if evaluate or save:
             meter.settle()
         if stopped:
@@ -78,19 +84,48 @@ def run_loop(
         held_out_loss = None
         with meter.paused():
             if evaluate:
-                evaluation = drive.evaluate(state)
+                try:
+                    evaluation = drive.evaluate(step, state)
+                except UserError as error:
+                    failure = error
+                    continue
                 held_out_loss = evaluation["held_out_loss"]
                 watcher.evaluation(step, evaluation)
             if save:
                 position = drive.position(step)
                 checkpoints.save(step, state, position=position, held_out_loss=held_out_loss)
+                saved_step = step
+        if failure is not None:
+            checkpoints.wait()
+            raise _told(failure, saved_step)
         if finished or stopped:
             return Progress(step, state)
-        with meter.waiting_for_data():
-            batch = next(drive.batches)
+        try:
+            with meter.waiting_for_data():
+                batch = next(drive.batches)
+        except Exception as error:
+            failure = error
+            continue
         state, metrics = drive.train_step(state, batch)
         step += 1
         meter.add(step, metrics)
+
+
+def _told(failure: Exception, saved_step: int) -> Exception:
+    """What kept a run from reading its data, with the step that it goes on from; none before 1."""
+    if saved_step == 0:
+        return failure
+    saved = (
+        f"the run is saved at step {saved_step:,}: the same command goes on from there once this "
+        "is mended"
+    )
+    explained = failure if isinstance(failure, UserError) else storage_error(failure)
+    if explained is None:
+        failure.add_note(saved)
+        return failure
+    told = UserError(f"{explained}; {saved}")
+    told.__cause__ = failure
+    return told
 
 
 def _diverged(record: Record, training: TrainingConfig, checkpoints: Checkpoints) -> UserError:

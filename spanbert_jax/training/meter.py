@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,17 +18,47 @@ STEPS_IN_FLIGHT = 2
 LAST_VALUES = ("skipped_steps", "learning_rate")
 
 
+class PhaseWork(NamedTuple):
+    """What each step of a phase is worth."""
+
+    end_step: int
+    """The last step of the phase; it begins after that of the phase before."""
+    tokens_per_step: int
+    flops_per_step: int
+
+
+class Work(NamedTuple):
+    """What several steps are worth."""
+
+    tokens: int
+    flops: int
+
+
 @dataclass(frozen=True)
 class Workload:
-    """What one step is worth."""
+    """What the steps of a run are worth."""
 
-    num_steps: int
     log_every: int
-    tokens_per_step: int
-    epochs_per_step: float
-    flops_per_step: int
+    phases: tuple[PhaseWork, ...]
+    """One after the other to the end of the run."""
+    epoch: Callable[[int], float]
+    """How often the text was read after a step, in rows of the length at hand."""
     peak_flops: float | None
     """FLOP/s of all devices together; None where unknown."""
+
+    @property
+    def num_steps(self) -> int:
+        return self.phases[-1].end_step
+
+    def between(self, step: int, end_step: int) -> Work:
+        """The steps after `step`, up to and with `end_step`, whichever phases they lie in."""
+        tokens = flops = first = 0
+        for phase in self.phases:
+            num_steps = max(0, min(end_step, phase.end_step) - max(step, first))
+            tokens += num_steps * phase.tokens_per_step
+            flops += num_steps * phase.flops_per_step
+            first = phase.end_step
+        return Work(tokens, flops)
 
 
 class Record(NamedTuple):
@@ -98,18 +128,19 @@ class Meter:
     def _end_window(self, step: int) -> Record:
         values, work = jax.device_get(self._window), self._workload
         elapsed = max(time.perf_counter() - self._started - self._paused, 1e-9)
-        num_steps = len(values)
+        done, left = work.between(step - len(values), step), work.between(step, work.num_steps)
         metrics = {name: finite_mean([float(value[name]) for value in values])
                    for name in values[-1]}  # fmt: skip
         metrics |= {name: float(values[-1][name]) for name in LAST_VALUES}
         metrics |= {
-            "epoch": step * work.epochs_per_step,
-            "tokens_per_second": num_steps * work.tokens_per_step / elapsed,
+            "epoch": work.epoch(step),
+            "tokens_per_second": done.tokens / elapsed,
             "data_wait": self._waited / elapsed,
-            "eta_seconds": (work.num_steps - step) * elapsed / num_steps,
+            # By what steps cost: those of a later phase may be longer.
+            "eta_seconds": elapsed * left.flops / done.flops,
         }
         if work.peak_flops:
-            metrics["mfu"] = num_steps * work.flops_per_step / elapsed / work.peak_flops
+            metrics["mfu"] = done.flops / elapsed / work.peak_flops
         for value in values:
             # By this the step itself decides to skip.
             skipped = not math.isfinite(value["grad_norm"])

@@ -3,7 +3,7 @@
 In: a resolved config and batches of the host. Out: what the loop drives.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from spanbert_jax.config import PretrainConfig
+from spanbert_jax.config import PretrainConfig, RunPhase
 from spanbert_jax.data.batch import PretrainBatch, empty_batch
 from spanbert_jax.model.flops import train_step_flops
 from spanbert_jax.model.pretraining import SpanBert, compute_dtype
@@ -23,7 +23,7 @@ from spanbert_jax.training.mesh import (
     replicated,
     state_shardings,
 )
-from spanbert_jax.training.meter import Workload
+from spanbert_jax.training.meter import PhaseWork, Workload
 from spanbert_jax.training.objective import PretrainObjective
 from spanbert_jax.training.optimizer import make_optimizer
 from spanbert_jax.training.schedule import make_schedule
@@ -111,19 +111,29 @@ def build(config: PretrainConfig, mesh: Mesh) -> Pretraining:
     )  # fmt: skip
 
 
-def workload(config: PretrainConfig, *, num_blocks: int) -> Workload:
-    """What a step of `config` is worth on the devices at hand."""
-    batch_size, length = config.data.batch_size, config.data.sequence_length
+def workload(config: PretrainConfig, *, epoch: Callable[[int], float]) -> Workload:
+    """What the steps of `config` are worth on the devices at hand.
+
+    epoch: how often the text was read after a step.
+    """
     device = jax.devices()[0]
     peak = peak_flops(device.device_kind, compute_dtype(config.compute).name)
     return Workload(
-        num_steps=config.training.num_steps,
         log_every=config.training.log_every,
+        phases=tuple(_work(config.of_phase(phase), phase) for phase in config.phases),
+        epoch=epoch,
+        peak_flops=peak * jax.device_count() if peak else None,
+    )
+
+
+def _work(config: PretrainConfig, phase: RunPhase) -> PhaseWork:
+    """Of a step of `phase`; `config` is of its rows alone."""
+    batch_size, length = phase.batch_size, phase.sequence_length
+    return PhaseWork(
+        end_step=phase.end_step,
         tokens_per_step=batch_size * length,
-        epochs_per_step=batch_size / num_blocks,
         flops_per_step=train_step_flops(
             config.model, batch_size=batch_size, sequence_length=length,
             num_predictions=config.num_predictions,
         ),
-        peak_flops=peak * jax.device_count() if peak else None,
     )  # fmt: skip

@@ -16,8 +16,8 @@ CHECKPOINT_FOLDER = "checkpoints"
 TOKENIZER_FOLDER = "tokenizer"
 IMPORTED_FILE = "imported.json"
 """Where the weights came from, in a folder that `spanbert import` wrote in the layout of a run."""
-# Sections of a config that a run may change on its way, and should say so; of `data` all but the
-# blocks, which `check_resumable` refuses before.
+# Sections of a config that a run may change on its way, and should say so; of `data` all but
+# what blocks are, which `check_resumable` refuses before.
 MAY_CHANGE = ("data", "objective", "optimizer", "training", "checkpoint", "mesh", "compute")
 
 
@@ -59,7 +59,7 @@ def describe_changes(run_dir: epath.PathLike, config: PretrainConfig) -> str:
 
 
 def _listed(changes: list[ChangedField]) -> str:
-    return ", ".join(f"{change.flag} from {change.old} to {change.new}" for change in changes)
+    return ", ".join(map(str, changes))
 
 
 def check_writable(run_dir: epath.PathLike) -> None:

@@ -24,8 +24,13 @@ from spanbert_jax.config import BlockKind, MaskingConfig, tokens_of_text
 from spanbert_jax.corpus.shards import Shard
 from spanbert_jax.data.blocks import cut_blocks
 from spanbert_jax.data.host_tensorflow import tf
-from spanbert_jax.data.masking import Vocabulary, mask_blocks
-from spanbert_jax.data.pipeline import TokenShards, open_token_shards, pretrain_dataset
+from spanbert_jax.data.masking import Vocabulary, mask_rows
+from spanbert_jax.data.pipeline import (
+    TokenShards,
+    open_token_shards,
+    pretrain_dataset,
+    row_batch,
+)
 from spanbert_jax.data.sentence_pairs import SentencePairs
 
 VOCAB_SIZE = 28_996
@@ -65,13 +70,14 @@ def synthetic_shards(
 def masking_calls(shards: TokenShards, config: MaskingConfig, batch_size: int) -> Iterator[object]:
     """Mask the same blocks again and again, each time with other seeds."""
     order = np.random.default_rng(0).permutation(shards.num_blocks)[:batch_size]
-    rows, lengths = map(tf.constant, shards.read(np.resize(order, batch_size)))
+    blocks = tf.constant(np.resize(order, batch_size))
+    rows = row_batch(blocks, seeds=tf.zeros_like(blocks, tf.uint64), shards=shards)
 
     @tf.function(autograph=False)
     def mask(seeds: tf.Tensor) -> object:
-        return mask_blocks(
-            rows, lengths=lengths, seeds=seeds, vocabulary=shards.vocabulary, config=config,
-            num_predictions=config.num_predictions(shards.sequence_length),
+        return mask_rows(
+            rows, seeds=seeds, vocabulary=shards.vocabulary, config=config,
+            num_predictions=config.num_predictions(shards.sequence_length, shards.block_kind),
             max_boundary_offsets=MAX_BOUNDARY_OFFSETS,
         )  # fmt: skip
 

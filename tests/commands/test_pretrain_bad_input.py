@@ -109,6 +109,13 @@ def test_a_run_does_not_go_on_with_shards_of_another_tokenizer(refused, shards):
     assert "start a new run in another --workdir" in message
 
 
+def test_annotated_spans_are_not_masked_in_shards_that_hold_none(refused):
+    message = refused("--workdir", "new", "--masking.scheme", "tagged_span")
+    assert message.startswith("--masking.scheme tagged_span: hides annotated spans, of which the")
+    assert "`spanbert prepare --tag spacy:ents`" in message
+    assert message.endswith("or use --masking.scheme geometric_span")
+
+
 def test_shards_without_held_out_documents_are_refused_before_the_first_step(refused):
     message = refused(*SHARDS_AS_THEY_ARE, "no_held_out", "--workdir", "new")
     assert "--data.shards no_held_out: the held_out split must hold at least one doc" in message
@@ -138,7 +145,7 @@ def test_a_damaged_shard_is_named(refused, project, tmp_path, file, damage, foun
     shards = tmp_path / "shards"
     shutil.copytree(project / "shards", shards)
     damage(shards / file)
-    message = refused(*SHARDS_AS_THEY_ARE, str(shards))
+    message = refused(*SHARDS_AS_THEY_ARE, str(shards), "--data.verify-shards")
     assert f"{shards}/{file}: {found}" in message
     assert "run `spanbert prepare` again" in message
 

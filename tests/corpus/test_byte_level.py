@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from spanbert_jax.config import PrepareConfig
 from spanbert_jax.corpus.documents import RawDocument
 from spanbert_jax.corpus.encoding import Encoder
 from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer
@@ -45,7 +46,7 @@ def test_words_start_with_a_space_and_special_pieces_start_words(tokenizer):
 
 
 def test_sentences_behind_the_first_of_a_document_begin_with_a_space(tokenizer):
-    encoder = Encoder(tokenizer, split="lines", language="en")
+    encoder = Encoder(tokenizer, PrepareConfig(split="lines"))
     texts = ("The city\nThe path", "The lake")
     documents = [RawDocument(text, "here", "plain") for text in texts]
     encoded = encoder.encode(documents)

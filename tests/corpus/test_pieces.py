@@ -106,9 +106,19 @@ def test_an_altered_byte_is_found_where_it_is_read_and_nowhere_else(tmp_path):
     content[files.table["offset"][2] + 5] ^= 1
     files.path.write_bytes(content)
     files.read(1)
-    with pytest.raises(UserError, match=r"00000.tokens.npy: is truncated or altered \(in piece 2 "):
+    with pytest.raises(
+        UserError, match=r"00000.tokens.npy: is truncated or altered \(the tokens of piece 2 of"
+    ):
         files.read(2)
     files.read(3)
+
+
+def test_the_layout_of_a_piece_is_read_without_its_tokens(tmp_path):
+    shard = shard_of(random_documents(0, longest_sentence=30, longest_document=5))
+    files = open_shard(tmp_path, write_shard(tmp_path, "train-00000", shard))
+    for index in range(len(files.table)):
+        piece = files.read(index)
+        assert_equal(files.read_layout(index), piece._replace(tokens=np.zeros_like(piece.tokens)))
 
 
 def test_the_table_says_where_a_piece_lies(tmp_path):

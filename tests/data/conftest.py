@@ -1,5 +1,6 @@
 """Small folders of shards, written through the corpus layer."""
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -89,6 +90,12 @@ def make_shards(tmp_path_factory: pytest.TempPathFactory) -> MakeShards:
         )
 
     return make
+
+
+@pytest.fixture
+def shards_of_documents(tmp_path: Path) -> Callable[..., Path]:
+    """shards_of_documents(train=[[document, ...]], held_out=[...]): documents shard by shard."""
+    return functools.partial(write_shards, tmp_path / "shards")
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,25 @@ import numpy as np
 import pytest
 
 from spanbert_jax.config import MaskingConfig
+from spanbert_jax.corpus.pieces import Shard
 from spanbert_jax.data import masking, spans
-from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.data.batch import NO_PAIR, PretrainBatch
 from spanbert_jax.data.host_tensorflow import tf
-from spanbert_jax.data.masking import Vocabulary, fill_slots, find_runs, mask_blocks, random_tokens
+from spanbert_jax.data.masking import (
+    RowBatch,
+    Vocabulary,
+    fill_slots,
+    find_runs,
+    mask_rows,
+    random_tokens,
+    segment_seeds,
+)
+from spanbert_jax.data.random_bits import fold_in
+from spanbert_jax.data.rows import Runs, lay_out
 from spanbert_jax.data.spans import (
     Segments,
     Spans,
+    Tags,
     budgets,
     draw_spans,
     find_words,
@@ -20,7 +32,7 @@ from spanbert_jax.data.spans import (
 
 PAD, CLS, SEP, MASK = 0, 1, 2, 3
 VOCAB_SIZE, WIDTH, NUM_ROWS = 500, 126, 512
-SCHEMES = ["geometric_span", "whole_word", "subword"]
+SCHEMES = ["geometric_span", "uniform_span", "whole_word", "subword", "tagged_span"]
 
 
 def vocabulary() -> Vocabulary:
@@ -42,9 +54,15 @@ def random_blocks(num_rows: int = NUM_ROWS) -> tuple[np.ndarray, np.ndarray]:
 
 def mask(block_ids: np.ndarray, *, lengths: np.ndarray, seeds: np.ndarray, **how) -> PretrainBatch:
     config = MaskingConfig(**how)
-    batch = mask_blocks(
-        tf.constant(block_ids),
-        lengths=tf.constant(lengths),
+    num_rows, width = block_ids.shape
+    rows = lay_out(
+        Shard(block_ids.ravel(), *(np.zeros(0, np.int64),) * 2),
+        Runs(np.arange(num_rows + 1), np.arange(num_rows) * width, lengths.astype(np.int64)),
+        next_sentence_label=np.full(len(lengths), NO_PAIR, np.int32), blocks="document",
+        sequence_length=width + 2, vocabulary=vocabulary(),
+    )  # fmt: skip
+    batch = mask_rows(
+        RowBatch(*map(tf.constant, rows)),
         seeds=tf.constant(seeds, tf.uint64),
         vocabulary=vocabulary(),
         config=config,
@@ -69,8 +87,8 @@ def masked(request: pytest.FixtureRequest) -> tuple[np.ndarray, np.ndarray, Pret
     return block_ids, lengths, mask(block_ids, lengths=lengths, seeds=seeds, scheme=request.param)
 
 
-def test_the_example_of_mask_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(masking, "hidden_positions", lambda *_, **__: tf.constant([1, 2]))
+def test_a_block_with_two_hidden_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masking, "hidden_positions", lambda *_, **__: tf.constant([2, 3]))
     batch = mask(
         np.array([[11, 12, 13, 14, 0]], np.int32), lengths=np.array([4], np.int32),
         seeds=np.array([0]), mask_ratio=0.4, mask_token_prob=1.0, random_token_prob=0.0,
@@ -86,6 +104,12 @@ def test_the_example_of_mask_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert batch.boundary_right.tolist() == [[4, 4]]
     assert batch.boundary_offset.tolist() == [[0, 1]]
     assert batch.boundary_weights.tolist() == [[1, 1]]
+
+
+def test_the_example_of_segment_seeds() -> None:
+    seeds = tf.constant([5, 6], tf.uint64)
+    found = segment_seeds(seeds, row=tf.constant([0, 1, 1]), number=tf.constant([0, 0, 1]))
+    assert found.numpy().tolist() == [5, *(int(fold_in(seeds[1], tf.constant(i))) for i in (0, 1))]
 
 
 def test_the_example_of_find_words() -> None:
@@ -111,9 +135,9 @@ def test_a_draw_that_is_not_taken_blocks_no_other() -> None:
 
 
 def test_the_example_of_find_runs() -> None:
-    hidden = find_runs(tf.constant([1, 2, 5, 6]), width=6)
+    hidden = find_runs(tf.constant([1, 2, 5, 7]), counts=tf.constant([3, 1]))
     assert [field.numpy().tolist() for field in hidden] == [
-        [0, 0, 0, 1], [1, 2, 5, 0], [1, 1, 5, 0], [2, 2, 5, 0],
+        [1, 2, 5, 7], [0, 0, 0, 1], [1, 1, 5, 7], [2, 2, 5, 7],
     ]  # fmt: skip
 
 
@@ -261,7 +285,7 @@ def test_random_tokens_follow_the_counts_of_the_corpus() -> None:
     counts = np.array([0, 10, 0, 70, 20])
     drawn = random_tokens(
         tf.cast(tf.range(100_000), tf.uint64),
-        columns=tf.zeros([100_000], tf.int32),
+        places=tf.zeros([100_000], tf.int32),
         cumulative_counts=np.cumsum(counts),
     )
     shares = np.bincount(drawn.numpy(), minlength=5) / 100_000
@@ -278,6 +302,7 @@ def test_anchors_are_uniform_over_subwords() -> None:
         segments=Segments(
             tf.range(5_000) * 10, tf.fill([5_000], 10), tf.cast(tf.range(5_000), tf.uint64)
         ),
+        tags=Tags(*[tf.zeros([0], tf.int32)] * 2, tf.zeros([5_001], tf.int32)),
         word_starts=word_starts,
         config=MaskingConfig(scheme="whole_word", mask_ratio=0.1),
     )

@@ -1,4 +1,4 @@
-"""mask_blocks against the original's procedure: one block, one draw, one token at a time."""
+"""mask_rows against the original's procedure: one block, one draw, one token at a time."""
 
 import math
 
@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from spanbert_jax.config import MaskingConfig
+from spanbert_jax.corpus.pieces import Shard
 from spanbert_jax.data import masking, spans
 from spanbert_jax.data.batch import NO_PAIR, PretrainBatch
 from spanbert_jax.data.host_tensorflow import tf
+from spanbert_jax.data.rows import Runs, lay_out
 
 VOCAB_SIZE = 1000
 CLS, SEP, MASK, PAD = 1, 2, 3, 0
@@ -24,21 +26,52 @@ def uniform(seed: int, stream: int, counter: int) -> float:
     return ((z ^ (z >> 31)) >> 11) * 2.0**-53
 
 
-def choose_hidden(is_start: np.ndarray, *, seed: int, config: MaskingConfig) -> list[int]:
+def draw_length(seed: int, draw: int, *, config: MaskingConfig) -> int:
+    """Words of the span that a draw asks for."""
+    scheme = config.base_scheme if config.scheme == "tagged_span" else config.scheme
+    if scheme == "uniform_span":
+        return 1 + int(uniform(seed, spans.LENGTH_STREAM, draw) * config.max_span_words)
+    if scheme != "geometric_span":
+        return 1
+    law = config.geometric_p * (1 - config.geometric_p) ** np.arange(config.max_span_words)
+    cumulative = np.cumsum(law) / np.sum(law)
+    return 1 + int(np.sum(uniform(seed, spans.LENGTH_STREAM, draw) >= cumulative[:-1]))
+
+
+def draw_tag(
+    seed: int, draw: int, *, tags: list[tuple[int, int]], config: MaskingConfig
+) -> tuple[int, int] | None:
+    """The annotated span that a draw asks for, if it asks for one."""
+    if config.scheme != "tagged_span" or not tags:
+        return None
+    if uniform(seed, spans.TAG_COIN_STREAM, draw) >= config.tagged_prob:
+        return None
+    return tags[int(uniform(seed, spans.TAG_STREAM, draw) * len(tags))]
+
+
+def choose_hidden(
+    is_start: np.ndarray, *, tags: list[tuple[int, int]], seed: int, config: MaskingConfig
+) -> list[int]:
     """Draw anchors, reject masked ones, mask whole words until the budget is spent."""
     length = len(is_start)
     budget = math.ceil(round(config.mask_ratio * length, 6))
-    law = config.geometric_p * (1 - config.geometric_p) ** np.arange(config.max_span_words)
-    cumulative = np.cumsum(law) / np.sum(law)
     hidden: set[int] = set()
-    draw = 0
+    draw = -1
     while len(hidden) < budget:
+        draw += 1
+        if tag := draw_tag(seed, draw, tags=tags, config=config):
+            first, end = tag
+            while not is_start[first]:
+                first -= 1
+            while end < length and not is_start[end]:
+                end += 1
+            for position in range(first, end) if first not in hidden else ():
+                if len(hidden) < budget:
+                    hidden.add(position)
+            continue
         anchors = np.flatnonzero(is_start) if config.anchor == "word" else np.arange(length)
         anchor = int(anchors[int(uniform(seed, spans.ANCHOR_STREAM, draw) * len(anchors))])
-        num_words = 1
-        if config.scheme == "geometric_span":
-            num_words += int(np.sum(uniform(seed, spans.LENGTH_STREAM, draw) >= cumulative[:-1]))
-        draw += 1
+        num_words = draw_length(seed, draw, config=config)
         if anchor in hidden:
             continue
         position = anchor
@@ -52,15 +85,20 @@ def choose_hidden(is_start: np.ndarray, *, seed: int, config: MaskingConfig) -> 
 
 
 def mask_block(
-    ids: np.ndarray, *, seed: int, vocabulary: masking.Vocabulary, config: MaskingConfig
+    ids: np.ndarray,
+    *,
+    tags: list[tuple[int, int]],
+    seed: int,
+    vocabulary: masking.Vocabulary,
+    config: MaskingConfig,
 ) -> tuple[list[int], list[list[int]]]:
     """Row without padding, and one line per target in the order of the fields of the batch."""
-    is_start = (
-        vocabulary.word_starts[ids] if config.scheme != "subword" else np.ones(len(ids), bool)
-    )
-    is_start = is_start.copy()
+    is_single = "subword" in (
+        config.scheme, config.base_scheme if config.scheme == "tagged_span" else ""
+    )  # fmt: skip
+    is_start = np.ones(len(ids), bool) if is_single else vocabulary.word_starts[ids].copy()
     is_start[0] = True
-    hidden = choose_hidden(is_start, seed=seed, config=config)
+    hidden = choose_hidden(is_start, tags=tags, seed=seed, config=config)
     row, targets = ids.copy(), []
     for position in hidden:
         first = last = position
@@ -86,14 +124,20 @@ def mask_block(
 
 
 def mask_one_by_one(
-    block_ids: np.ndarray, *, lengths: np.ndarray, seeds: np.ndarray, num_predictions: int, **how
+    block_ids: np.ndarray,
+    *,
+    lengths: np.ndarray,
+    tags: list[list[tuple[int, int]]],
+    seeds: np.ndarray,
+    num_predictions: int,
+    **how,
 ) -> PretrainBatch:
     batch_size, width = block_ids.shape
     token_ids = np.full((batch_size, width + 2), PAD)
     document_ids = np.zeros_like(token_ids)
     slots = np.zeros((batch_size, num_predictions, 7), int)
     for i, (ids, length, seed) in enumerate(zip(block_ids, lengths, seeds, strict=True)):
-        row, targets = mask_block(ids[:length], seed=int(seed), **how)
+        row, targets = mask_block(ids[:length], tags=tags[i], seed=int(seed), **how)
         token_ids[i, : len(row)] = row
         document_ids[i, : len(row)] = 1
         slots[i, : len(targets)] = targets
@@ -113,7 +157,35 @@ CONFIGS = {
     "nearly all tokens": MaskingConfig(mask_ratio=0.95),
     "whole_word": MaskingConfig(scheme="whole_word"),
     "subword": MaskingConfig(scheme="subword"),
+    "uniform_span": MaskingConfig(scheme="uniform_span"),
+    "uniform up to three words": MaskingConfig(scheme="uniform_span", max_span_words=3),
+    "tagged_span": MaskingConfig(scheme="tagged_span"),
+    "tagged and words, uniform": MaskingConfig(
+        scheme="tagged_span", base_scheme="whole_word", anchor="word", tagged_prob=0.3
+    ),
+    "tagged and uniform spans": MaskingConfig(scheme="tagged_span", base_scheme="uniform_span"),
+    "tagged and single tokens": MaskingConfig(scheme="tagged_span", base_scheme="subword"),
+    "nearly all draws tagged": MaskingConfig(scheme="tagged_span", tagged_prob=0.9),
+    "tagged, most of all tokens": MaskingConfig(scheme="tagged_span", mask_ratio=0.8),
 }
+
+
+def draw_tags(length: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Annotated spans of one to six tokens, some of which overlap; none in some texts."""
+    starts = np.sort(rng.integers(0, length, rng.integers(0, 1 + length // 4)))
+    return [(int(s), int(min(length, s + rng.integers(1, 7)))) for s in starts]
+
+
+def flat_tags(tags: list[list[tuple[int, int]]], *, row_length: int) -> dict[str, np.ndarray]:
+    """Fields of RowBatch: [CLS] stands before the text of every row."""
+    flat = [
+        (row * row_length + 1 + start, row * row_length + 1 + end)
+        for row, spans_of_row in enumerate(tags)
+        for start, end in spans_of_row
+    ]
+    starts, ends = np.array(flat, np.int32).reshape(-1, 2).T
+    splits = np.cumsum([0, *map(len, tags)], dtype=np.int32)
+    return {"tag_start": starts, "tag_end": ends, "tag_splits": splits}
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
@@ -126,7 +198,7 @@ def test_batched_masks_equal_those_of_the_sequential_procedure(
     block_ids = rng.integers(10, VOCAB_SIZE, (64, 120)).astype(np.int32)
     block_ids[np.arange(120) >= lengths[:, None]] = PAD
     how = dict(
-        lengths=lengths,
+        tags=[draw_tags(length, rng) for length in lengths],
         seeds=rng.integers(0, 2**64, 64, np.uint64),
         vocabulary=masking.Vocabulary(
             word_starts=rng.random(VOCAB_SIZE) < word_density,
@@ -136,10 +208,18 @@ def test_batched_masks_equal_those_of_the_sequential_procedure(
         config=config,
         num_predictions=config.num_predictions(122) + 1,
     )  # fmt: skip
-    expected = mask_one_by_one(block_ids, **how)
-    tensors = {name: tf.constant(how.pop(name)) for name in ("lengths", "seeds")}
-    actual = masking.mask_blocks(
-        tf.constant(block_ids), max_boundary_offsets=MAX_OFFSETS, **tensors, **how
-    )
+    expected = mask_one_by_one(block_ids, lengths=lengths, **how)
+    num_rows, width = block_ids.shape
+    rows = lay_out(
+        Shard(block_ids.ravel(), *(np.zeros(0, np.int64),) * 2),
+        Runs(np.arange(num_rows + 1), np.arange(num_rows) * width, lengths.astype(np.int64)),
+        next_sentence_label=np.full(64, NO_PAIR, np.int32), blocks="document",
+        sequence_length=width + 2, vocabulary=how["vocabulary"],
+    )  # fmt: skip
+    rows = rows._replace(**flat_tags(how.pop("tags"), row_length=122))
+    actual = masking.mask_rows(
+        masking.RowBatch(*map(tf.constant, rows)), seeds=tf.constant(how.pop("seeds")),
+        max_boundary_offsets=MAX_OFFSETS, **how,
+    )  # fmt: skip
     for name, field in expected._asdict().items():
         np.testing.assert_array_equal(getattr(actual, name), field, err_msg=name)

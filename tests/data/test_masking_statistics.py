@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from spanbert_jax.config import MaskingConfig
-from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.corpus.pieces import Shard
+from spanbert_jax.data.batch import NO_PAIR, PretrainBatch
 from spanbert_jax.data.host_tensorflow import tf
-from spanbert_jax.data.masking import Vocabulary, mask_blocks
+from spanbert_jax.data.masking import RowBatch, Vocabulary, mask_rows
+from spanbert_jax.data.rows import Runs, lay_out
 
 NUM_MASKS_PER_SEQUENCE = 4
 MAX_STANDARD_ERRORS = 4.0
@@ -57,12 +59,17 @@ def measure(
     mask_id, pad_id = 103, 0
     vocabulary = Vocabulary(word_starts, np.cumsum(counts), 101, 102, mask_id, pad_id)
     num_rows, width = block_ids.shape
+    rows = lay_out(
+        Shard(block_ids.ravel(), *(np.zeros(0, np.int64),) * 2),
+        Runs(np.arange(num_rows + 1), np.arange(num_rows) * width, np.full(num_rows, width)),
+        next_sentence_label=np.full(num_rows, NO_PAIR, np.int32), blocks="document",
+        sequence_length=width + 2, vocabulary=vocabulary,
+    )  # fmt: skip
     # Groups of 100 sequences, as in the reference: its standard errors come from such groups.
     measured = []
     for repeat in range(NUM_MASKS_PER_SEQUENCE):
-        batch = mask_blocks(
-            tf.constant(block_ids),
-            lengths=tf.fill([num_rows], width),
+        batch = mask_rows(
+            RowBatch(*map(tf.constant, rows)),
             seeds=tf.cast(tf.range(num_rows) + repeat * num_rows, tf.uint64),
             vocabulary=vocabulary, config=config,
             num_predictions=config.num_predictions(width + 2), max_boundary_offsets=15,

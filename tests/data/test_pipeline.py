@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from spanbert_jax.config import MaskingConfig
-from spanbert_jax.data import pipeline
+from spanbert_jax.corpus import pieces
+from spanbert_jax.data import order, pipeline
 from spanbert_jax.data.batch import PretrainBatch, batch_shapes
-from spanbert_jax.data.pipeline import TokenShards, held_out_batches, open_token_shards
+from spanbert_jax.data.host_tensorflow import tf
+from spanbert_jax.data.pipeline import held_out_batches
+from spanbert_jax.data.token_shards import TokenShards, open_token_shards
 from spanbert_jax.errors import UserError
 
 LENGTH, BATCH_SIZE = 32, 8
@@ -22,6 +25,14 @@ CLS, SEP = 2, 3
 @pytest.fixture(scope="module")
 def train(shards_folder: Path) -> TokenShards:
     return open_token_shards(shards_folder, sequence_length=LENGTH)
+
+
+@pytest.fixture
+def many_windows(make_shards: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Pieces of 200 tokens and windows of 3 of them."""
+    monkeypatch.setattr(pieces, "PIECE_TOKENS", 200)
+    monkeypatch.setattr(order, "WINDOW_PIECES", 3)
+    return make_shards(train=[30, 3, 20], held_out=[7])
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +71,20 @@ def original_rows(batch: PretrainBatch) -> list[tuple[int, ...]]:
     ids = batch.token_ids.copy()
     row, slot = np.nonzero(batch.masked_weights)
     ids[row, batch.masked_positions[row, slot]] = batch.masked_ids[row, slot]
-    lengths = batch.document_ids.sum(axis=1)
+    lengths = (batch.document_ids > 0).sum(axis=1)
     rows = zip(ids, lengths, strict=True)
     return [tuple(row[1 : n - 1].tolist()) for row, n in rows if n > 2]
 
 
 def all_blocks(shards: TokenShards) -> list[tuple[int, ...]]:
-    rows, lengths = shards.read(np.arange(shards.num_blocks))
-    return sorted(tuple(row[:n].tolist()) for row, n in zip(rows, lengths, strict=True))
+    """Read from the files, without order or tf.data."""
+    found = []
+    for number in range(len(shards.pieces)):
+        piece = shards.pieces.read(number)
+        rows, _ = shards.rule.cut(piece)
+        for start, length in zip(rows.start, rows.length, strict=True):
+            found.append(tuple(piece.tokens[start : start + length].tolist()))
+    return sorted(found)
 
 
 def test_batches_have_the_shapes_and_types_of_the_contract(train: TokenShards) -> None:
@@ -84,7 +101,7 @@ def test_shapes_are_static(train: TokenShards) -> None:
     dataset = pipeline.pretrain_dataset(
         train, masking=MaskingConfig(), batch_size=8, max_boundary_offsets=15, seed=0
     )
-    assert all(None not in spec.shape for spec in dataset.element_spec)
+    assert all(None not in spec.shape for spec in dataset.dataset.element_spec)
 
 
 def test_every_block_is_seen_once_an_epoch_and_partial_batches_are_carried_over(
@@ -142,6 +159,89 @@ def test_rows_masked_together_do_not_change_the_batches(
     assert_equal(batches(train, 6), expected)
 
 
+KINDS = ["document", "packed", "sentence_pair"]
+
+
+@pytest.mark.parametrize("blocks", KINDS)
+def test_windows_change_neither_hosts_nor_resuming(many_windows: Path, blocks: str) -> None:
+    shards, again = (
+        open_token_shards(many_windows, sequence_length=LENGTH, blocks=blocks) for _ in range(2)
+    )
+    assert len(shards.pieces) > 4 * order.WINDOW_PIECES
+    num_batches = 2 * shards.num_blocks // BATCH_SIZE
+    expected = batches(shards, num_batches)
+    for num_hosts in (2, 4, 8):
+        hosts = [
+            batches(again, num_batches, host_index=h, num_hosts=num_hosts) for h in range(num_hosts)
+        ]
+        assert_equal(join(hosts), expected)
+    for step in (num_batches - 1, 3, num_batches // 2):
+        resumed = batches(again, 1, first_example=step * BATCH_SIZE)
+        assert_equal(resumed, expected[step : step + 1])
+
+
+@pytest.mark.parametrize("blocks", ["document", "packed"])
+def test_every_token_is_seen_once_an_epoch_whatever_the_windows(
+    many_windows: Path, blocks: str
+) -> None:
+    shards = open_token_shards(many_windows, sequence_length=LENGTH, blocks=blocks)
+    seen = batches(shards, None, num_epochs=1)
+    # As bags of ids: rows of several documents are not runs of the text.
+    found = np.concatenate(
+        [np.concatenate([np.array(row) for row in original_rows(b)]) for b in seen]
+    )
+    text = np.concatenate([shards.pieces.read(n).tokens for n in range(len(shards.pieces))])
+    found = found[(found != CLS) & (found != SEP)]
+    assert sorted(found.tolist()) == sorted(text.tolist())
+
+
+def altered(folder: Path, number: int) -> Callable[[], None]:
+    """Alter one byte of a piece of the second shard; what is returned mends it."""
+    path = folder / "train-00001.tokens.npy"
+    content = path.read_bytes()
+    place = int(np.load(folder / "train-00001.pieces.npy")["offset"][number])
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    return lambda: path.write_bytes(content)
+
+
+def test_a_piece_altered_in_the_middle_of_a_run_is_named_and_all_before_it_is_seen(
+    many_windows: Path,
+) -> None:
+    expected = batches(open_token_shards(many_windows, sequence_length=LENGTH), 40)
+    shards = open_token_shards(many_windows, sequence_length=LENGTH)
+    iterator = pipeline.pretrain_dataset(
+        shards, masking=MaskingConfig(), batch_size=BATCH_SIZE, max_boundary_offsets=15, seed=1
+    ).as_numpy_iterator()
+    seen = [next(iterator)]
+    mend = altered(many_windows, 0)
+    with pytest.raises(
+        UserError, match="train-00001.tokens.npy: is truncated or altered .*prepare"
+    ):
+        seen += itertools.islice(iterator, 300)
+    mend()
+    # The run goes on, in the same process even, where it stopped.
+    resumed = batches(shards, 40 - 1, first_example=BATCH_SIZE)
+    assert_equal([seen[0], *resumed], expected)
+
+
+def test_an_operation_that_fails_without_a_reason_of_ours_fails_as_it_is() -> None:
+    def fail() -> None:
+        raise ValueError("a mistake of the program")
+
+    dataset = tf.data.Dataset.range(1).map(
+        lambda _: tf.numpy_function(fail, [], tf.int64), name="fail"
+    )
+    iterator = pipeline.Batches(dataset, pipeline.ReadErrors()).as_numpy_iterator()
+    with pytest.raises(tf.errors.OpError, match="a mistake of the program"):
+        next(iterator)
+
+
+def test_more_hosts_than_shards_share_the_batches(make_shards: Callable[..., Path]) -> None:
+    shards = open_token_shards(make_shards(train=[30], held_out=[2]), sequence_length=LENGTH)
+    hosts = [batches(shards, 3, host_index=h, num_hosts=8) for h in range(8)]
+    assert_equal(join(hosts), batches(shards, 3))
+
+
 def test_another_seed_gives_another_order_and_other_masks(train: TokenShards) -> None:
     (one,), (other,) = batches(train, 1), batches(train, 1, seed=2)
     assert np.any(one.token_ids != other.token_ids)
@@ -182,7 +282,7 @@ def test_words_and_special_tokens_come_from_the_tokenizer_of_the_shards(train: T
     assert (vocabulary.pad_id, vocabulary.cls_id, vocabulary.sep_id, vocabulary.mask_id) == (
         0, 2, 3, 4,
     )  # fmt: skip
-    assert vocabulary.cumulative_counts[-1] == train.summary.num_tokens
+    assert vocabulary.cumulative_counts[-1] == train.summary.counts.num_tokens
 
 
 def test_without_held_out_documents_the_remedy_is_named(make_shards: Callable[..., Path]) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from spanbert_jax.data.host_tensorflow import tf
-from spanbert_jax.data.random_bits import fold_in, random_bits, uniform
+from spanbert_jax.data.random_bits import fold_in, host_random_bits, random_bits, uniform
 
 
 def test_bits_are_those_of_the_published_generator() -> None:
@@ -13,6 +13,14 @@ def test_bits_are_those_of_the_published_generator() -> None:
     # First numbers of seed 1234567, as in the generator's published test vectors.
     expected = [6457827717110365317, 3203168211198807973, 9817491932198370423]
     assert bits.numpy().tolist() == expected
+
+
+def test_bits_are_the_same_outside_of_tensorflow() -> None:
+    seeds, counters = (
+        np.random.default_rng(i).integers(0, 2**64 - 1, 1_000, np.uint64) for i in range(2)
+    )
+    bits = random_bits(tf.constant(seeds), counters=tf.constant(counters)).numpy()
+    np.testing.assert_array_equal(host_random_bits(seeds, counters=counters), bits)
 
 
 def test_uniform_numbers_fill_the_unit_interval_evenly() -> None:

@@ -8,26 +8,26 @@ import numpy as np
 import pytest
 
 from spanbert_jax.config import MaskingConfig
-from spanbert_jax.corpus.shards import Shard
+from spanbert_jax.corpus.pieces import Shard
+from spanbert_jax.corpus.progress import SilentProgress
+from spanbert_jax.corpus.shards import open_shard, write_shard
 from spanbert_jax.data import masking
 from spanbert_jax.data.batch import NO_PAIR, PretrainBatch, batch_shapes
-from spanbert_jax.data.blocks import cut_blocks
+from spanbert_jax.data.cutting import BlockRule, count_rows
 from spanbert_jax.data.host_tensorflow import tf
-from spanbert_jax.data.masking import Vocabulary, mask_blocks, mask_pairs
-from spanbert_jax.data.order import epochs_and_blocks
-from spanbert_jax.data.pipeline import (
-    TokenShards,
-    held_out_batches,
-    open_token_shards,
-    pretrain_dataset,
-)
+from spanbert_jax.data.masking import RowBatch, Vocabulary, mask_rows
+from spanbert_jax.data.pipeline import held_out_batches, pretrain_dataset
 from spanbert_jax.data.random_bits import fold_in
-from spanbert_jax.data.sentence_pairs import Runs, SentencePairs, draw_pairs, shorten
+from spanbert_jax.data.rows import Runs, lay_out
+from spanbert_jax.data.sentence_pairs import Choices, Side, draw_pairs, make_pairs, shorten
+from spanbert_jax.data.token_shards import TokenShards, open_token_shards
+from spanbert_jax.data.windows import Pieces, Window, load_window
 from spanbert_jax.errors import UserError
 
 PAD, CLS, SEP, MASK, FIRST_ID = 0, 1, 2, 3, 4
 LENGTH, BATCH_SIZE, SEED = 64, 32, 7
 MAX_TOKENS = LENGTH - 3
+RULE = BlockRule("sentence_pair", LENGTH)
 NUM_EPOCHS = 6
 MAX_STANDARD_ERRORS = 4
 
@@ -56,10 +56,19 @@ def shard_of(documents: Documents) -> Shard:
     )
 
 
-def pairs_of(*shards: Documents, max_tokens: int) -> SentencePairs:
-    arrays = tuple(shard_of(documents) for documents in shards)
-    blocks, _ = cut_blocks(arrays, max_tokens=max_tokens)
-    return SentencePairs(arrays, blocks, max_tokens, PAD)
+def pieces_of(folder: Path, *shards: Documents) -> Pieces:
+    """One piece a shard."""
+    folder.mkdir()
+    infos = [
+        write_shard(folder, f"train-{i:05d}", shard_of(documents))
+        for i, documents in enumerate(shards)
+    ]
+    return Pieces([open_shard(folder, info) for info in infos])
+
+
+def window_of(pieces: Pieces, rule: BlockRule) -> Window:
+    """All of the text, one piece after the other."""
+    return load_window(pieces, np.arange(len(pieces)), cut=lambda piece: rule.cut(piece)[0])
 
 
 @pytest.fixture(scope="module")
@@ -68,17 +77,29 @@ def documents() -> Documents:
 
 
 @pytest.fixture(scope="module")
-def shards(documents: Documents) -> TokenShards:
-    pairs = pairs_of(documents[:120], documents[120:], max_tokens=MAX_TOKENS)
-    _, summary = cut_blocks(pairs.shards, max_tokens=MAX_TOKENS)
-    vocab_size = FIRST_ID + summary.num_tokens
+def pieces(documents: Documents, tmp_path_factory: pytest.TempPathFactory) -> Pieces:
+    folder = tmp_path_factory.mktemp("pairs") / "shards"
+    return pieces_of(folder, documents[:120], documents[120:])
+
+
+@pytest.fixture(scope="module")
+def window(pieces: Pieces) -> Window:
+    return window_of(pieces, RULE)
+
+
+@pytest.fixture(scope="module")
+def shards(pieces: Pieces, tmp_path_factory: pytest.TempPathFactory) -> TokenShards:
+    vocab_size = FIRST_ID + int(pieces.num_tokens.sum())
     vocabulary = Vocabulary(
         word_starts=np.random.default_rng(1).random(vocab_size) < 0.7,
         cumulative_counts=np.cumsum(np.arange(vocab_size) >= FIRST_ID),
         cls_id=CLS, sep_id=SEP, mask_id=MASK, pad_id=PAD,
     )  # fmt: skip
-    tokens = tuple(shard.tokens for shard in pairs.shards)
-    return TokenShards(tokens, pairs.blocks, summary, vocabulary, LENGTH, pairs)
+    counts = count_rows(
+        pieces, RULE, folder=tmp_path_factory.mktemp("counts"), split="train",
+        progress=SilentProgress(),
+    )  # fmt: skip
+    return TokenShards(pieces, rule=RULE, counts=counts, vocabulary=vocabulary)
 
 
 def batches(shards: TokenShards, num_batches: int | None, **how) -> list[PretrainBatch]:
@@ -102,8 +123,7 @@ def rows(shards: TokenShards) -> PretrainBatch:
 @pytest.fixture(scope="module")
 def blocks(shards: TokenShards) -> np.ndarray:
     """The block of each of the `rows` but the fillers."""
-    examples = tf.range(NUM_EPOCHS * shards.num_blocks, dtype=tf.int64)
-    return epochs_and_blocks(examples, num_blocks=shards.num_blocks, seed=SEED)[1].numpy()
+    return shards.reader(SEED).order.locate(np.arange(NUM_EPOCHS * shards.num_blocks)).block
 
 
 @pytest.fixture(scope="module")
@@ -121,13 +141,13 @@ def segments(rows: PretrainBatch, blocks: np.ndarray) -> list[tuple[list[int], l
     return found
 
 
-def sentences_of_blocks(pairs: SentencePairs, documents: Documents) -> list[list[list[int]]]:
+def sentences_of_blocks(window: Window, documents: Documents) -> list[list[list[int]]]:
     """The sentences, or parts of them, in each block."""
     ends = {sentence[-1] for document in documents for sentence in document}
     found = []
-    for shard, start, length in zip(*pairs.blocks, strict=True):
+    for start, length in zip(window.rows.start, window.rows.length, strict=True):
         sentences: list[list[int]] = [[]]
-        for token in pairs.shards[shard].tokens[start : start + length].tolist():
+        for token in window.text.tokens[start : start + length].tolist():
             sentences[-1].append(token)
             if token in ends:
                 sentences.append([])
@@ -169,8 +189,8 @@ def pair_by_pair(
 
 
 def test_the_example_of_shorten() -> None:
-    def run(start: int, length: int) -> Runs:
-        return Runs(np.array([0]), np.array([start]), np.array([length]))
+    def run(start: int, length: int) -> Side:
+        return Side(np.array([start]), np.array([length]))
 
     all_front, all_end = np.array([[2**64 - 1]], np.uint64), np.array([[0]], np.uint64)
     first, second = shorten(run(10, 5), run(30, 9), max_tokens=8, bits=all_end)
@@ -192,27 +212,55 @@ def test_the_example_of_shorten() -> None:
     ],
 )
 def test_a_block_and_its_draws_say_which_text_stands_beside_which(
-    choices: tuple[float, ...], first: list[int], second: list[int], label: int
+    choices: tuple[float, ...], first: list[int], second: list[int], label: int, tmp_path: Path
 ) -> None:
-    pairs = pairs_of(
-        [[[11, 12], [13], [14, 15]], [[21, 22, 23], [24]]], [[[31], [32]]], max_tokens=5
+    rule = BlockRule("sentence_pair", 8)
+    pieces = pieces_of(
+        tmp_path / "a", [[[11, 12], [13], [14, 15]], [[21, 22, 23], [24]]], [[[31], [32]]]
     )
-    assert pairs.blocks.length.tolist() == [5, 4, 2]
-    ids, lengths, labels = pairs.read(
-        np.array([0, -1]), np.array([choices, choices]), np.zeros((2, 1), np.uint64)
-    )
-    row = [*first, PAD, *second]
-    assert ids.tolist() == [row + [PAD] * (6 - len(row)), [PAD] * 6]
-    assert lengths.tolist() == [[len(first), len(second)], [0, 0]]
-    assert labels.tolist() == [label, NO_PAIR]
+    window = window_of(pieces, rule)
+    assert window.rows.length.tolist() == [5, 4, 2]
+    draws = np.array([choices]), np.zeros((1, 1), np.uint64)
+    found = texts_of(window, np.array([0]), *draws, max_tokens=5)
+    assert found == [(first, second, label)]
 
 
-def test_the_example_of_mask_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(masking, "hidden_positions", lambda *_, **__: tf.constant([1, 5]))
-    batch = mask_pairs(
-        tf.constant([[11, 12, 13, PAD, 14, 15, PAD]]), lengths=tf.constant([[3, 2]]),
-        next_sentence_label=tf.constant([1]), seeds=tf.constant([0], tf.uint64),
-        vocabulary=Vocabulary(np.ones(20, bool), np.arange(20), CLS, SEP, MASK, PAD),
+def texts_of(
+    window: Window,
+    blocks: np.ndarray,
+    choices: np.ndarray,
+    bits: np.ndarray,
+    *,
+    max_tokens: int = MAX_TOKENS,
+) -> list[tuple[list[int], list[int], int]]:
+    """A, B and label of these blocks."""
+    runs, labels = make_pairs(
+        window.text, window.runs(blocks), Choices(*choices.T), max_tokens=max_tokens,
+        drop_bits=bits,
+    )  # fmt: skip
+    texts = [
+        window.text.tokens[a : a + n].tolist() for a, n in zip(runs.start, runs.length, strict=True)
+    ]
+    return list(zip(texts[::2], texts[1::2], labels.tolist(), strict=True))
+
+
+def example_rows(*, label: int, vocabulary: Vocabulary) -> RowBatch:
+    """The pair 11 12 13 and 14 15, in a row of nine tokens."""
+    text = Shard(np.arange(11, 16), np.array([3, 5]), np.array([1, 2]))
+    runs = Runs(np.array([0, 2]), np.array([0, 3]), np.array([3, 2]))
+    rows = lay_out(
+        text, runs, next_sentence_label=np.array([label], np.int32), blocks="sentence_pair",
+        sequence_length=9, vocabulary=vocabulary,
+    )  # fmt: skip
+    return RowBatch(*map(tf.constant, rows))
+
+
+def test_a_pair_with_a_hidden_token_in_each_segment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masking, "hidden_positions", lambda *_, **__: tf.constant([2, 6]))
+    vocabulary = Vocabulary(np.ones(20, bool), np.arange(20), CLS, SEP, MASK, PAD)
+    batch = mask_rows(
+        example_rows(label=1, vocabulary=vocabulary),
+        seeds=tf.constant([0], tf.uint64), vocabulary=vocabulary,
         config=MaskingConfig(mask_token_prob=1.0, random_token_prob=0.0), num_predictions=3,
         max_boundary_offsets=15,
     )  # fmt: skip
@@ -235,20 +283,17 @@ def test_the_example_of_mask_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pairs_equal_those_made_one_sentence_and_one_token_at_a_time(
-    shards: TokenShards, documents: Documents
+    window: Window, documents: Documents
 ) -> None:
-    assert shards.pairs is not None
-    block_ids = np.arange(shards.num_blocks)
-    seeds = tf.cast(tf.range(shards.num_blocks), tf.uint64)
+    blocks = np.arange(len(window.rows.start))
+    seeds = tf.cast(tf.range(len(blocks)), tf.uint64)
     choices, bits = (draws.numpy() for draws in draw_pairs(seeds, max_tokens=MAX_TOKENS))
-    ids, lengths, labels = shards.pairs.read(block_ids, choices, bits)
-    for i, sentences in enumerate(sentences_of_blocks(shards.pairs, documents)):
-        first, second, label = pair_by_pair(
-            sentences, documents, choices=choices[i], bits=bits[i], max_tokens=MAX_TOKENS
+    assert texts_of(window, blocks, choices, bits) == [
+        pair_by_pair(sentences, documents, choices=a, bits=b, max_tokens=MAX_TOKENS)
+        for sentences, a, b in zip(
+            sentences_of_blocks(window, documents), choices, bits, strict=True
         )
-        row = [*first, PAD, *second]
-        assert ids[i].tolist() == row + [PAD] * (MAX_TOKENS + 1 - len(row))
-        assert (lengths[i].tolist(), labels[i]) == ([len(first), len(second)], label)
+    ]
 
 
 def test_rows_have_the_shapes_and_the_layout_of_the_contract(shards: TokenShards) -> None:
@@ -271,12 +316,11 @@ def test_rows_have_the_shapes_and_the_layout_of_the_contract(shards: TokenShards
 
 
 def test_every_block_begins_a_pair_once_an_epoch(
-    shards: TokenShards, documents: Documents, blocks: np.ndarray, segments
+    shards: TokenShards, window: Window, documents: Documents, blocks: np.ndarray, segments
 ) -> None:
-    assert shards.pairs is not None
     block_of = {
         token: i
-        for i, sentences in enumerate(sentences_of_blocks(shards.pairs, documents))
+        for i, sentences in enumerate(sentences_of_blocks(window, documents))
         for token in itertools.chain(*sentences)
     }
     begun = [block_of[first[0]] for first, _ in segments]
@@ -286,11 +330,10 @@ def test_every_block_begins_a_pair_once_an_epoch(
 
 
 def test_half_of_the_blocks_of_several_sentences_are_joined_with_random_text(
-    shards: TokenShards, documents: Documents, rows: PretrainBatch, blocks: np.ndarray
+    window: Window, documents: Documents, rows: PretrainBatch, blocks: np.ndarray
 ) -> None:
-    assert shards.pairs is not None
     num_sentences = np.array(
-        [len(sentences) for sentences in sentences_of_blocks(shards.pairs, documents)]
+        [len(sentences) for sentences in sentences_of_blocks(window, documents)]
     )[blocks]
     labels = rows.next_sentence_label[: len(blocks)]
     coins = labels[num_sentences > 1]
@@ -338,15 +381,14 @@ def test_other_documents_are_drawn_alike_whatever_their_length(
 
 
 def test_three_sentences_are_split_after_either_of_the_first_two(
-    shards: TokenShards, documents: Documents
+    window: Window, documents: Documents
 ) -> None:
-    assert shards.pairs is not None
-    sentences = sentences_of_blocks(shards.pairs, documents)
+    sentences = sentences_of_blocks(window, documents)
     block = next(i for i, found in enumerate(sentences) if len(found) == 3)
     seeds = tf.cast(tf.range(4_000), tf.uint64)
     draws = [draws.numpy() for draws in draw_pairs(seeds, max_tokens=MAX_TOKENS)]
-    _, lengths, labels = shards.pairs.read(np.full(4_000, block), *draws)
-    firsts = lengths[labels == 0, 0]
+    pairs = texts_of(window, np.full(4_000, block), *draws)
+    firsts = np.array([len(first) for first, _, label in pairs if not label])
     one = len(sentences[block][0])
     assert set(firsts.tolist()) == {one, one + len(sentences[block][1])}
     assert abs(np.mean(firsts == one) - 0.5) < MAX_STANDARD_ERRORS * 0.5 / np.sqrt(len(firsts))
@@ -355,9 +397,8 @@ def test_three_sentences_are_split_after_either_of_the_first_two(
 def test_tokens_are_dropped_from_the_front_and_from_the_end_alike() -> None:
     num_rows, bits = 2_000, draw_pairs(tf.cast(tf.range(2_000), tf.uint64), max_tokens=100)[1]
 
-    def runs(length: int) -> Runs:
-        fields = np.full((3, num_rows), [[0], [0], [length]])
-        return Runs(*fields)
+    def runs(length: int) -> Side:
+        return Side(*np.full((2, num_rows), [[0], [length]]))
 
     first, second = shorten(runs(90), runs(60), max_tokens=100, bits=bits.numpy())
     assert set(first.length.tolist()) == set(second.length.tolist()) == {50}
@@ -403,19 +444,28 @@ def test_segments_are_masked_as_blocks_of_their_own(shards: TokenShards) -> None
     rng = np.random.default_rng(2)
     lengths = rng.integers(1, 31, (200, 2)).astype(np.int32)
     texts = rng.integers(FIRST_ID, 1_000, (2, 200, 30)).astype(np.int32)
-    texts[np.arange(30) >= lengths.T[:, :, None]] = PAD
-    pair_ids = np.zeros((200, 61), np.int32)
-    for row, (first, second), (a, b) in zip(pair_ids, texts.swapaxes(0, 1), lengths, strict=True):
-        row[: a + 1 + b] = [*first[:a], PAD, *second[:b]]
+    # Of the text of row i, A begins at 60 i and B at 60 i + 30.
+    text = Shard(texts.swapaxes(0, 1).ravel(), *(np.zeros(0, np.int64),) * 2)
+    starts = np.arange(400).reshape(200, 2) * 30
+
+    def rows_of(sides: list[int], **layout) -> RowBatch:
+        splits = np.arange(201) * len(sides)
+        runs = Runs(splits, starts[:, sides].ravel(), lengths[:, sides].ravel().astype(np.int64))
+        labels = np.full(200, NO_PAIR, np.int32)
+        rows = lay_out(
+            text, runs, next_sentence_label=labels, vocabulary=shards.vocabulary, **layout
+        )
+        return RowBatch(*map(tf.constant, rows))
+
     seeds = tf.cast(tf.range(200), tf.uint64)
     how = dict(vocabulary=shards.vocabulary, config=MaskingConfig(), max_boundary_offsets=15)
-    pairs = mask_pairs(
-        tf.constant(pair_ids), lengths=tf.constant(lengths), seeds=seeds,
-        next_sentence_label=tf.zeros([200], tf.int32), num_predictions=10, **how,
+    pairs = mask_rows(
+        rows_of([0, 1], blocks="sentence_pair", sequence_length=63), seeds=seeds,
+        num_predictions=10, **how,
     )  # fmt: skip
     alone = [
-        mask_blocks(
-            tf.constant(texts[i]), lengths=tf.constant(lengths[:, i]), num_predictions=5,
+        mask_rows(
+            rows_of([i], blocks="document", sequence_length=32), num_predictions=5,
             seeds=fold_in(seeds, tf.constant(i)), **how,
         )
         for i in range(2)

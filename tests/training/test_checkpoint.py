@@ -81,7 +81,7 @@ def test_a_state_comes_back_bit_for_bit_on_another_mesh(
     )
     kernel = restored.params["encoder"]["layer_0"]["feed_forward"]["inner"]["kernel"]
     assert kernel.addressable_data(0).shape == (4, 16)
-    assert (position, older_position) == (DataPosition(80), DataPosition(72))
+    assert (position, older_position) == (DataPosition(80, 16), DataPosition(72, 16))
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(older))
 
 
@@ -220,3 +220,37 @@ def test_a_resumed_run_still_knows_which_of_its_checkpoints_was_the_best(tmp_pat
 def test_a_loss_that_is_no_number_is_never_the_best(tmp_path: Path) -> None:
     config = CheckpointConfig(keep_latest=1, keep_best=1)
     assert save_steps(tmp_path, config, {1: 2.0, 2: math.nan, 3: None}) == {1, 3}
+
+
+def test_a_position_remembers_the_order_of_rows_of_every_length() -> None:
+    short = DataPosition(0).of_length(128).after(80)
+    assert short == DataPosition(80, 128)
+    long = short.of_length(512).after(8)
+    assert long == DataPosition(8, 512, ((128, 80),))
+    assert long.of_length(512) == long
+    assert long.of_length(128) == DataPosition(80, 128, ((512, 8),))
+
+
+@pytest.mark.parametrize("position", [DataPosition(80, 16), DataPosition(8, 16, ((128, 80),))])
+def test_a_position_comes_back_as_it_was_saved(
+    position: DataPosition, config: PretrainConfig, tmp_path: Path
+) -> None:
+    state = {"params": jnp.zeros(1)}
+    with Checkpoints(tmp_path, config, tokenizer_fingerprint="abc") as checkpoints:
+        checkpoints.save(1, state, position=position, held_out_loss=None)
+        checkpoints.wait()
+        _, restored = checkpoints.restore(1, jax.eval_shape(lambda: state))
+    assert restored == position
+
+
+def test_a_position_of_an_earlier_version_is_of_the_length_that_its_config_had(
+    config: PretrainConfig, tmp_path: Path
+) -> None:
+    state = {"params": jnp.zeros(1)}
+    with Checkpoints(tmp_path, config, tokenizer_fingerprint="abc") as checkpoints:
+        checkpoints.save(1, state, position=DataPosition(80), held_out_loss=None)
+        checkpoints.wait()
+        (file,) = (tmp_path / "checkpoints" / "1" / "data").glob("metadata")
+        file.write_text('{"next_example": 80}')
+        _, restored = checkpoints.restore(1, jax.eval_shape(lambda: state))
+    assert restored == DataPosition(80, config.data.sequence_length)

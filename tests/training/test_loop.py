@@ -11,7 +11,7 @@ from spanbert_jax.config import CheckpointConfig, TrainingConfig
 from spanbert_jax.errors import UserError
 from spanbert_jax.training.checkpoint import DataPosition
 from spanbert_jax.training.loop import Drive, Progress, run_loop
-from spanbert_jax.training.meter import Meter, Workload
+from spanbert_jax.training.meter import Meter, PhaseWork, Workload
 
 
 class Run:
@@ -27,12 +27,17 @@ class Run:
         stop_in_step: int | None = None,
         skipped: Sequence[int] = (),
         max_skipped_steps: int = 100,
+        unreadable: int | None = None,
+        unreadable_held_out: int | None = None,
+        error: Exception | None = None,
     ) -> None:
         self.events: list[str] = []
         self.logged: list[tuple[int, float]] = []
         self.stop = SimpleNamespace(signal_number=None)
         self._stop_in_step = stop_in_step
         self._skipped = skipped
+        self._unreadable, self._unreadable_held_out = unreadable, unreadable_held_out
+        self._error = error or UserError("a.npy is altered; copy it again")
         self._saved: list[int] = []
         self._training = TrainingConfig(
             num_steps=num_steps, log_every=log_every, eval_every=eval_every,
@@ -44,8 +49,8 @@ class Run:
         config = self._training
         self._start = start
         work = Workload(
-            num_steps=config.num_steps, log_every=config.log_every, tokens_per_step=1,
-            epochs_per_step=1.0, flops_per_step=1, peak_flops=None,
+            log_every=config.log_every, phases=(PhaseWork(config.num_steps, 1, 1),), epoch=float,
+            peak_flops=None,
         )  # fmt: skip
         return run_loop(
             Progress(start, start),
@@ -61,6 +66,8 @@ class Run:
     def _batches(self) -> Iterator[str]:
         for number in range(self._start + 1, 1_000):
             self.events.append(f"read {number}")
+            if number == self._unreadable:
+                raise self._error
             yield f"batch {number}"
 
     def _train_step(self, state: int, batch: str) -> tuple[int, Any]:
@@ -73,8 +80,11 @@ class Run:
         metrics = {"loss": float(step), "skipped_steps": 0.0, "learning_rate": 0.0}
         return step, metrics | {"grad_norm": norm}
 
-    def _evaluate(self, state: int) -> dict[str, float]:
+    def _evaluate(self, step: int, state: int) -> dict[str, float]:
+        assert step == state
         self.events.append(f"evaluate {state}")
+        if step == self._unreadable_held_out:
+            raise self._error
         return {"held_out_loss": state / 10}
 
     def _position(self, step: int) -> DataPosition:
@@ -227,3 +237,61 @@ def test_every_full_window_is_logged_once_though_the_run_stops_right_after_it() 
     run = Run(num_steps=10, log_every=3, stop_in_step=6)
     run.go()
     assert run.logged == [(3, 2.0), (6, 5.0)]
+
+
+TOLD = (
+    "a.npy is altered; copy it again; the run is saved at step {}: the same command goes on from "
+    "there once this is mended"
+)
+
+
+def test_data_that_cannot_be_read_stop_a_run_after_its_steps_are_logged_and_saved() -> None:
+    run = Run(num_steps=10, log_every=4, eval_every=5, unreadable=7)
+    with pytest.raises(UserError) as error:
+        run.go()
+    assert str(error.value) == TOLD.format(6)
+    assert run.events[-5:] == ["step 6", "read 7", "log 6", "save 6 with loss None", "wait"]
+    # Means of 1..4 and 5..6: no step is lost.
+    assert run.logged == [(4, 2.5), (6, 5.5)]
+
+
+def test_after_the_repair_the_run_goes_on_where_it_was_saved() -> None:
+    broken, whole = (Run(num_steps=10, log_every=2, unreadable=n) for n in (7, None))
+    with pytest.raises(UserError):
+        broken.go()
+    broken._unreadable = None
+    assert broken.go(start=6) == whole.go() == Progress(10, 10)
+    assert broken.logged == whole.logged
+
+
+def test_what_was_just_saved_is_not_saved_again_when_reading_fails() -> None:
+    run = Run(num_steps=10, save_every=3, unreadable=7)
+    with pytest.raises(UserError, match="the run is saved at step 6"):
+        run.go()
+    assert run.events[-4:] == ["save 6 with loss None", "read 7", "log 6", "wait"]
+
+
+def test_without_a_step_since_the_start_nothing_is_saved_when_reading_fails() -> None:
+    for start, told in ((0, "a.npy is altered; copy it again"), (6, TOLD.format(6))):
+        run = Run(num_steps=10, unreadable=start + 1)
+        with pytest.raises(UserError) as error:
+            run.go(start=start)
+        assert str(error.value) == told
+        assert run.events[-2:] == [f"read {start + 1}", "wait"]
+
+
+def test_held_out_data_that_cannot_be_read_stop_a_run_as_others_do() -> None:
+    run = Run(num_steps=10, eval_every=5, save_every=5, unreadable_held_out=5)
+    with pytest.raises(UserError) as error:
+        run.go()
+    assert str(error.value) == TOLD.format(5)
+    assert run.events[-4:] == ["evaluate 5", "log 5", "save 5 with loss None", "wait"]
+
+
+def test_an_error_of_ours_in_reading_keeps_its_type_and_says_where_the_run_is_saved() -> None:
+    run = Run(num_steps=10, unreadable=7, error=KeyError("spans"))
+    with pytest.raises(KeyError) as error:
+        run.go()
+    (note,) = error.value.__notes__
+    assert note.startswith("the run is saved at step 6")
+    assert run.events[-2:] == ["save 6 with loss None", "wait"]

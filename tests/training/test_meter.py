@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from spanbert_jax.training import meter as meter_module
-from spanbert_jax.training.meter import STEPS_IN_FLIGHT, Meter, Workload
+from spanbert_jax.training.meter import STEPS_IN_FLIGHT, Meter, PhaseWork, Workload
 
 
 class Clock:
@@ -42,8 +42,8 @@ class OnDevice:
 
 def workload(*, num_steps: int, log_every: int, peak_flops: float | None = None) -> Workload:
     return Workload(
-        num_steps=num_steps, log_every=log_every, tokens_per_step=1_000, epochs_per_step=0.25,
-        flops_per_step=600, peak_flops=peak_flops,
+        log_every=log_every, phases=(PhaseWork(num_steps, 1_000, 600),),
+        epoch=lambda step: step / 4, peak_flops=peak_flops,
     )  # fmt: skip
 
 
@@ -165,3 +165,25 @@ def test_a_window_in_no_time_divides_by_no_zero(clock: Clock) -> None:
     meter.add(1, metrics(0.0))
     meter.settle()
     assert meter.records()[0].metrics["data_wait"] == 0.0
+
+
+def test_a_window_over_two_phases_counts_what_each_step_was_worth(clock: Clock) -> None:
+    work = Workload(
+        log_every=4, phases=(PhaseWork(2, 100, 50), PhaseWork(8, 400, 250)), epoch=float,
+        peak_flops=1_000,
+    )  # fmt: skip
+    assert work.num_steps == 8
+    assert work.between(0, 4) == (2 * 100 + 2 * 400, 2 * 50 + 2 * 250)
+    assert work.between(2, 8) == (6 * 400, 6 * 250)
+    assert work.between(8, 8) == (0, 0)
+    meter = Meter(work)
+    for step in range(1, 5):
+        meter.add(step, metrics(1.0))
+        clock.pass_seconds(0.5)
+    meter.settle()
+    ((step, record, _),) = meter.records()
+    assert step == 4 and record["epoch"] == 4.0
+    assert record["tokens_per_second"] == pytest.approx(1_000 / 2)
+    assert record["mfu"] == pytest.approx(600 / 2 / 1_000)
+    # 600 FLOPs took two seconds; the four steps that are left have 1,000.
+    assert record["eta_seconds"] == pytest.approx(1_000 / 300)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from etils import epath
 
-from spanbert_jax.config import PretrainConfig
+from spanbert_jax.config import LengthPhase, PretrainConfig
 from spanbert_jax.errors import UserError
 from spanbert_jax.training.run_folder import check_resumable, claim, describe_changes, read_config
 
@@ -84,6 +84,16 @@ def test_a_run_may_not_change_what_a_row_holds(run_dir: Path, config: PretrainCo
     other = changed(config, "data", blocks="sentence_pair", batch_size=16)
     with pytest.raises(UserError, match="changed --data.blocks from document to sentence_pair; "):
         check_resumable(run_dir, other)
+    other = changed(config, "data", over_long_sentences="original")
+    with pytest.raises(UserError, match="--data.over-long-sentences from split to original; put"):
+        check_resumable(run_dir, other)
+
+
+def test_changed_phases_are_listed_as_they_are_typed(run_dir: Path, config: PretrainConfig) -> None:
+    other = changed(config, "data", phases=(LengthPhase(9, 8, 16), LengthPhase(7, 12)))
+    check_resumable(run_dir, other)
+    said = "changed since the run was last started: --data.phases from nothing to 9:8:16 7:12"
+    assert describe_changes(run_dir, other) == said
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,17 @@ class Tokenizer(Protocol):
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of every text, quicker than one by one."""
 
+    def encode_batch_with_offsets(
+        self, texts: Sequence[str]
+    ) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
+        """`encode_batch`, and of every token the characters [start, end) of its text it came from.
+
+        "é a" in bytes, the pieces "Ã" "©" "Ġa" -> offsets (0, 1) (0, 1) (1, 3) or (2, 3)
+
+        A token may cover the white space before it or not. Where a character becomes several
+        tokens, each may cover it; or the last one does, and the others cover nothing before it.
+        """
+
     def encode_with_masks(self, text: str) -> list[int]:
         """As `encode`, but every "[MASK]" becomes `mask_id`."""
 

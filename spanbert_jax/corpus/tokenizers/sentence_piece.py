@@ -4,12 +4,14 @@ import hashlib
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Literal
 
 import numpy as np
 import sentencepiece
 from etils import epath
 from jaxtyping import Bool
+from sentencepiece import sentencepiece_pb2
 
 from spanbert_jax.corpus.files import write_file
 from spanbert_jax.corpus.tokenizers.interface import (
@@ -83,6 +85,22 @@ class SentencePieceTokenizer:
         """`encode` of every text; one thread, since prepare runs one process a core."""
         return self._processor.encode(list(texts), num_threads=1)
 
+    def encode_batch_with_offsets(
+        self, texts: Sequence[str]
+    ) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
+        """`encode_batch`, and where in its text every token comes from, in characters.
+
+        SentencePiece counts in bytes of UTF-8.
+        """
+        ids, offsets = [], []
+        found = self._processor.encode(list(texts), out_type="serialized_proto", num_threads=1)
+        for text, encoded in zip(texts, found, strict=True):
+            pieces = sentencepiece_pb2.SentencePieceText.FromString(encoded).pieces
+            ids.append([piece.id for piece in pieces])
+            in_bytes = [(piece.begin, piece.end) for piece in pieces]
+            offsets.append(in_bytes if text.isascii() else _in_characters(in_bytes, text))
+        return ids, offsets
+
     def encode_with_masks(self, text: str) -> list[int]:
         """As `encode`, but every "[MASK]" becomes `mask_id`.
 
@@ -127,6 +145,13 @@ class SentencePieceTokenizer:
         """Write tokenizer.model into `folder`. Returns the name."""
         write_file(epath.Path(folder) / SENTENCEPIECE_FILE, self._model)
         return SENTENCEPIECE_FILE
+
+
+def _in_characters(offsets: list[tuple[int, int]], text: str) -> list[tuple[int, int]]:
+    """Offsets in bytes as offsets in characters: (0, 2) (2, 3) of "éa" -> (0, 1) (1, 2)."""
+    sizes = (len(character.encode()) for character in text)
+    number = {at: i for i, at in enumerate(accumulate(sizes, initial=0))}
+    return [(number[start], number[end]) for start, end in offsets]
 
 
 def train_sentencepiece(

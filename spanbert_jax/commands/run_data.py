@@ -1,0 +1,173 @@
+"""What a run reads, from phase to phase. In: its config and a position. Out: batches on devices.
+
+A phase ends at its step, whatever was read; the next one has rows of another shape, in an order of
+their own, and goes on in it where an earlier phase of the same length left it.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from spanbert_jax.config import PretrainConfig, RunPhase
+from spanbert_jax.corpus.progress import Progress, show_progress
+from spanbert_jax.corpus.shards import SPLITS
+from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.data.pipeline import held_out_batches, pretrain_dataset
+from spanbert_jax.data.token_shards import TokenShards, open_token_shards
+from spanbert_jax.training.checkpoint import DataPosition
+from spanbert_jax.training.read_ahead import ReadAhead
+
+
+class RunShards:
+    """The shards of a run, both splits, cut into rows of the phase at hand."""
+
+    def __init__(self, config: PretrainConfig, *, step: int) -> None:
+        """Open them for the step after `step`.
+
+        Raises:
+            UserError: the folder holds no shards, or too few documents for any phase.
+        """
+        self._config = config
+        with show_progress() as progress:
+            # Rows of every length are counted now: later the run would wait, and say nothing.
+            for phase in {phase.sequence_length: phase for phase in config.phases}.values():
+                # The small split first: where it lacks documents, nothing is counted.
+                for split in reversed(SPLITS):
+                    _open(config, phase, split, progress)
+        phase = phase_after(config, step)
+        self._opened = {split: (phase, _open(config, phase, split)) for split in SPLITS}
+
+    @property
+    def summary(self) -> str:
+        """What cutting the text that is trained on into rows made of it."""
+        return str(self._opened["train"][1].summary)
+
+    def of(self, split: str, phase: RunPhase) -> TokenShards:
+        """One split in rows of `phase`; those of the phase asked for before are forgotten."""
+        opened, shards = self._opened[split]
+        if opened.sequence_length != phase.sequence_length:
+            shards = _open(self._config, phase, split)
+            self._opened[split] = phase, shards
+        return shards
+
+
+def _open(
+    config: PretrainConfig, phase: RunPhase, split: str, progress: Progress | None = None
+) -> TokenShards:
+    return open_token_shards(
+        config.data.shards,
+        split=split,
+        sequence_length=phase.sequence_length,
+        blocks=config.data.blocks,
+        over_long_sentences=config.data.over_long_sentences,
+        mask_ratio=config.masking.mask_ratio,
+        progress=progress,
+    )
+
+
+def phase_after(config: PretrainConfig, step: int) -> RunPhase:
+    """The phase of the step after `step`; the last one where there is none."""
+    return next((phase for phase in config.phases if step < phase.end_step), config.phases[-1])
+
+
+def phase_of(config: PretrainConfig, step: int) -> RunPhase:
+    """The phase of the step that leads to `step`; the first one before any."""
+    return phase_after(config, max(step - 1, 0))
+
+
+class RunData:
+    """The batches of a run from a step on, and where in the data it stands."""
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        shards: RunShards,
+        *,
+        start_step: int,
+        position: DataPosition,
+        on_devices: Callable[[Iterator[PretrainBatch]], Iterator[PretrainBatch]],
+    ) -> None:
+        self._config = config
+        self._shards = shards
+        self._start_step = start_step
+        self._start_position = position
+        self._on_devices = on_devices
+        self._num_blocks: dict[int, int] = {}
+        self._held_out: dict[RunPhase, Any] = {}
+
+    def position(self, step: int) -> DataPosition:
+        """Where the batch of the step after `step` begins, in the order of the rows before it."""
+        position = self._start_position
+        for phase in self._config.phases:
+            first = max(self._start_step, phase.first_step)
+            if first < min(step, phase.end_step):
+                num_examples = (min(step, phase.end_step) - first) * phase.batch_size
+                position = position.of_length(phase.sequence_length).after(num_examples)
+        return position
+
+    def epoch(self, step: int) -> float:
+        """How often the text was read in rows of the length at hand, after a step of this start."""
+        position = self.position(step)
+        assert position.sequence_length is not None, "no step is taken yet"
+        return position.next_example / self._num_blocks[position.sequence_length]
+
+    def batches(self) -> Iterator[PretrainBatch]:
+        """The batch of every step to the end of the run, on the devices."""
+        for phase in self._config.phases:
+            first = max(self._start_step, phase.first_step)
+            if first < phase.end_step:
+                yield from self._batches_of(phase, first_step=first)
+
+    def _batches_of(self, phase: RunPhase, *, first_step: int) -> Iterator[PretrainBatch]:
+        shards = self._shards.of("train", phase)
+        self._num_blocks[phase.sequence_length] = shards.num_blocks
+        position = self.position(first_step).of_length(phase.sequence_length)
+        dataset = pretrain_dataset(
+            shards,
+            seed=self._config.training.seed,
+            first_example=position.next_example,
+            **self._rows(phase),
+        )
+        num_steps = phase.end_step - first_step
+        return self._on_devices(itertools.islice(dataset.as_numpy_iterator(), num_steps))
+
+    def held_out(self, step: int) -> ReadAhead[PretrainBatch]:
+        """The held-out batches after a step: of the rows that led to it. To be closed."""
+        phase = phase_of(self._config, step)
+        if phase not in self._held_out:
+            shards = self._shards.of("held_out", phase)
+            num_batches = self._config.training.eval_batches
+            # One at a time, and the same for every evaluation: its graph is built once.
+            self._held_out = {
+                phase: held_out_batches(shards, num_batches=num_batches, **self._rows(phase))
+            }
+        return ReadAhead(self._on_devices(self._held_out[phase].as_numpy_iterator()))
+
+    def _rows(self, phase: RunPhase) -> dict[str, Any]:
+        return {
+            "masking": self._config.masking,
+            "batch_size": phase.batch_size,
+            "max_boundary_offsets": self._config.model.max_boundary_offsets,
+            "host_index": jax.process_index(),
+            "num_hosts": jax.process_count(),
+        }
+
+
+def announced(
+    batches: Iterator[PretrainBatch],
+    config: PretrainConfig,
+    *,
+    start_step: int,
+    say: Callable[[str], None],
+) -> Iterator[PretrainBatch]:
+    """The batches of the steps after `start_step`, each phase with a word where it begins."""
+    begins = {phase.first_step: phase for phase in config.phases[1:]}
+    for step, batch in enumerate(batches, start_step):
+        if (phase := begins.get(step)) is not None:
+            say(
+                f"step {step:,}: rows of {phase.sequence_length} tokens, {phase.batch_size} a "
+                "batch; this step compiles"
+            )
+        yield batch
