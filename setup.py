@@ -28,13 +28,20 @@ REQUIREMENTS = [
     "matplotlib>=3.10",  # the curves of report.html
 ]
 
+DATASKETCH = "datasketch>=2,<3"  # MinHash signatures and their bands
+
 EXTRAS = {
     # A real Wikipedia dump fragment lies in gensim's test data.
     "quickstart": ["gensim>=4.4,<5"],
+    # Near duplicates of documents (`prepare --near-duplicates`).
+    "dedup": [DATASKETCH],
+    # The corpus prepared by many machines (`prepare --runner beam`); tested in tests/beam.
+    "beam": ["apache-beam>=2.77,<3"],
     # prepare --tag; 3.8 forgets the words of a text again, so that memory stays bounded.
     "spacy": ["spacy>=3.8,<4"],
     "test": [
         "pytest>=9",
+        DATASKETCH,
         "gensim>=4.4,<5",  # tests clean the quickstart's real dump fragment
         "spacy>=3.8,<4",  # tests tag text with rules
         "beartype>=0.22",  # lets jaxtyping check shapes while testing

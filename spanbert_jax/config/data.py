@@ -200,12 +200,28 @@ class PrepareConfig:
     are dropped: text that was decoded wrongly, or is none."""
     exact_duplicates: Literal["drop", "keep"] = "drop"
     """Of documents with the same text, only the first one is kept."""
+    near_duplicates: float = 0.0
+    """Of documents that share this part of their runs of five words (Jaccard similarity, estimated
+    by MinHash) one is kept; 0 keeps all, 0.8 is usual. Needs datasketch: `pip install
+    'spanbert_jax[dedup]'`."""
+    mixture: tuple[float, ...] = ()
+    """Share of each source in the text, in their order: `--mixture 0.7 0.3`. The source that is
+    scarcest for its share is used whole, of the others documents are left out. None uses all."""
     held_out: float = 0.01
     """Share of documents kept for evaluation, chosen by their content."""
     shard_tokens: int = 64_000_000
     """Tokens in a shard (128 MB at two bytes a token)."""
     num_workers: int = 0
     """Processes that clean and tokenize; 0 takes one for every core. Never changes the shards."""
+    runner: Literal["local", "beam"] = "local"
+    """local: all cores of this machine. beam: Apache Beam, on whatever engine --beam-options name;
+    the shards are the same. Needs Beam on every worker: `pip install 'spanbert_jax[beam]'`."""
+    beam_options: str = ""
+    """Options of the Beam pipeline in one string, such as '--runner=DataflowRunner
+    --project=mine --region=us-central1 --temp_location=gs://bucket/tmp'."""
+    dry_run: bool = False
+    """Read a sample, say what would happen, how large it would be and how long it would take; write
+    nothing."""
 
     def __post_init__(self) -> None:
         require(
@@ -228,6 +244,30 @@ class PrepareConfig:
             "must not be negative", "use 0 for one process a core",
         )  # fmt: skip
 
+    def _check_runner(self) -> None:
+        require(
+            not self.beam_options or self.runner == "beam", "--beam-options", self.beam_options,
+            "are of --runner beam alone", "add --runner beam, or leave them out",
+        )  # fmt: skip
+
+    def _check_mixture(self) -> None:
+        typed = " ".join(map(str, self.mixture))
+        require(
+            not self.mixture or len(self.mixture) == len(self.source), "--mixture", typed,
+            f"must be one share for each of the {len(self.source)} sources, found "
+            f"{len(self.mixture)}", "name a share for every --source, in their order",
+        )  # fmt: skip
+        require(
+            all(share > 0.0 for share in self.mixture), "--mixture", typed,
+            "every share must be greater than 0", "leave out the source that is not wanted",
+        )  # fmt: skip
+        total = math.fsum(self.mixture)
+        scaled = [f"{share / total:.4g}" for share in self.mixture]
+        require(
+            not self.mixture or abs(total - 1.0) < 1e-3, "--mixture", typed,
+            f"must add up to 1, adds up to {total:g}", f"use --mixture {' '.join(scaled)}",
+        )  # fmt: skip
+
     def _check_tag(self) -> None:
         nearest = difflib.get_close_matches(self.tag, TAGS, n=1)
         require(
@@ -241,6 +281,13 @@ class PrepareConfig:
         )  # fmt: skip
 
     def _check_filters(self) -> None:
+        self._check_mixture()
+        self._check_runner()
+        require(
+            self.near_duplicates == 0.0 or 0.1 <= self.near_duplicates <= 1.0,
+            "--near-duplicates", self.near_duplicates,
+            "must be 0, or a similarity in [0.1, 1]", "use 0.8, or 0 to keep all",
+        )  # fmt: skip
         require(
             self.min_characters >= 0, "--min-characters", self.min_characters,
             "must not be negative", "use 0 to keep the shortest",

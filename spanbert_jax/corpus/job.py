@@ -46,7 +46,12 @@ class Job:
             return self.config.num_workers
         # A small corpus is done before many processes have started.
         useful = sum(self.record.inputs.values()) // TASK_CHARACTERS
-        return max(1, min(_num_cores(), useful))
+        return max(1, min(num_cores(), useful))
+
+    @property
+    def num_inputs(self) -> list[int]:
+        """Of each source."""
+        return [len(source.inputs) for source in self.sources]
 
     def nothing_left(self, counts: Counter[str]) -> UserError:
         """What to say of a corpus that leaves nothing to train on."""
@@ -101,7 +106,7 @@ def parts_of(sources: Iterable[Source]) -> Iterator[tuple[Source, Part, int, int
         yield source, part, begin, end
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
     """Cores that this process may use; all of the machine where the system does not say."""
     known = hasattr(os, "sched_getaffinity")
     return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1

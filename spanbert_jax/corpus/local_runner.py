@@ -25,6 +25,7 @@ from spanbert_jax.corpus.filters import keep_document
 from spanbert_jax.corpus.gathering import arrays_of, count_tokens, gather
 from spanbert_jax.corpus.held_out import document_key, held_out_limit
 from spanbert_jax.corpus.job import Job, ReadDocument, tasks_of
+from spanbert_jax.corpus.local_survey import survey_corpus
 from spanbert_jax.corpus.shard_writer import (
     CompleteShard,
     find_complete_shards,
@@ -42,7 +43,12 @@ from spanbert_jax.corpus.workers import map_in_order
 
 
 def survey(job: Job) -> Survey:
-    """Read until the held-out limit is known: as a rule a few hundred documents."""
+    """Look at all documents where that is needed, else until the held-out limit is known.
+
+    That is after a few hundred of them as a rule.
+    """
+    if job.config.near_duplicates or job.config.mixture:
+        return survey_corpus(job)
     stage = "looking for documents"
     read: Counter[str] = Counter()
 
@@ -96,7 +102,7 @@ def make_shards(
     if found := sum(map(len, complete.values())):
         job.progress.say(f"{job.folder}: going on, {found} shards are complete")
     plan = next((shard.plan for shards in complete.values() for shard in shards.values()), None)
-    units = _encode(job, survey, tokenizer, _missing(plan, complete))
+    units = _encode(job, survey, tokenizer, missing_keys(plan, complete))
     counts = sum((Counter(unit.counts) for unit in units), Counter(survey.counts))
     drop = job.config.exact_duplicates == "drop"
     if plan is None:
@@ -123,7 +129,7 @@ def make_shards(
     }, counts
 
 
-def _missing(
+def missing_keys(
     plan: ShardPlan | None, complete: dict[str, dict[int, CompleteShard]]
 ) -> tuple[KeyRange, ...]:
     """Keys of the shards that are to be made."""

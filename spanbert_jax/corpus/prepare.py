@@ -7,11 +7,13 @@ and cleaned, split and tokenized in several; the shards are the same bytes whate
 import itertools
 import time
 from collections import Counter
+from types import ModuleType
 
 from spanbert_jax.config import PrepareConfig
-from spanbert_jax.corpus import local_runner
+from spanbert_jax.corpus import beam_runner, local_runner
 from spanbert_jax.corpus.files import as_path, sha256_of
 from spanbert_jax.corpus.job import Job
+from spanbert_jax.corpus.near_duplicates import check_datasketch
 from spanbert_jax.corpus.output_folder import (
     complete_manifest,
     earlier_record,
@@ -45,8 +47,9 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
     source, the tokenizer or the folder cannot be used, before time is spent where that can be
     known, and leaves nothing half-written.
     """
-    _check_named(config)
-    loaded = _loaded_tokenizer(config)
+    loaded = check_config(config)
+    if config.dry_run:
+        raise UserError("--dry-run: is of `spanbert prepare` alone; leave it out here")
     folder = as_path(config.out)
     before = earlier_record(folder)
     if before is not None and (manifest := complete_manifest(folder)) is not None:
@@ -59,6 +62,8 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
         progress.say(f"{folder}: found complete, nothing to do")
         return manifest
     sources = [find_source(spec) for spec in config.source]
+    if config.runner == "beam":
+        sources = [beam_runner.prepared_by_beam(source, config) for source in sources]
     inputs = {item.name: item.size for source in sources for item in source.inputs}
     tagging = find_tagging(config)
     tag_model = "" if tagging is None else tagging.identity
@@ -69,7 +74,7 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
         Tagger(tagging)  # fails here, before text is read for hours
     job = Job(config, folder, sources, record, progress, tagging)
     with nothing_half_written(folder, resumed=before is not None):
-        survey = local_runner.survey(job)
+        survey = _runner(config).survey(job)
         tokenizer = _tokenizer_in_folder(job, survey, loaded, resumed=before is not None)
         return _make_shards(job, survey, tokenizer)
 
@@ -84,6 +89,16 @@ def _loaded_tokenizer(config: PrepareConfig) -> Tokenizer | None:
             "leave --lowercase out"
         )
     return None
+
+
+def check_config(config: PrepareConfig) -> Tokenizer | None:
+    """Check what needs no look at the text. Returns the tokenizer, None where one is trained."""
+    _check_named(config)
+    if config.near_duplicates:
+        check_datasketch()
+    if config.runner == "beam":
+        beam_runner.check_beam(config)
+    return _loaded_tokenizer(config)
 
 
 def _check_named(config: PrepareConfig) -> None:
@@ -107,8 +122,13 @@ def _tokenizer_in_folder(
     return tokenizer
 
 
+def _runner(config: PrepareConfig) -> ModuleType:
+    """What carries the steps out: `survey`, `tokenizer_sentences` and `make_shards`."""
+    return beam_runner if config.runner == "beam" else local_runner
+
+
 def _train_tokenizer(job: Job, survey: Survey) -> Tokenizer:
-    sentences = local_runner.tokenizer_sentences(job, survey)
+    sentences = _runner(job.config).tokenizer_sentences(job, survey)
     kind, size = job.config.tokenizer, sum(map(len, sentences)) / 1e6
     job.progress.say(f"training a {kind} tokenizer on {size:.1f} MB of text")
     return train_tokenizer(job.config, iter(sentences))
@@ -116,7 +136,7 @@ def _train_tokenizer(job: Job, survey: Survey) -> Tokenizer:
 
 def _make_shards(job: Job, survey: Survey, tokenizer: Tokenizer) -> Manifest:
     began = time.monotonic()
-    complete, counts = local_runner.make_shards(job, survey, tokenizer)
+    complete, counts = _runner(job.config).make_shards(job, survey, tokenizer)
     for shard in itertools.chain.from_iterable(complete.values()):
         counts.update(shard.dropped)
     megabytes, seconds = counts["text bytes"] / 1e6, time.monotonic() - began
@@ -127,15 +147,16 @@ def _make_shards(job: Job, survey: Survey, tokenizer: Tokenizer) -> Manifest:
     splits = {
         split: tuple(it.info for it in shards if it.info) for split, shards in complete.items()
     }
-    manifest = _finish(job, tokenizer, splits, counts)
+    manifest = _finish(job, tokenizer, splits, counts, shares=survey.source_shares)
     for line in summary(manifest):
         job.progress.say(line)
     return manifest
 
 
 def _finish(
-    job: Job, tokenizer: Tokenizer, splits: dict[str, tuple[ShardInfo, ...]], counts: Counter[str]
-) -> Manifest:
+    job: Job, tokenizer: Tokenizer, splits: dict[str, tuple[ShardInfo, ...]],
+    counts: Counter[str], *, shares: tuple[float, ...],
+) -> Manifest:  # fmt: skip
     """Count the unigrams and write the manifest, last of all."""
     unigram = count_unigrams(job.folder, splits["train"], vocab_size=tokenizer.vocab_size)
     file = find_tokenizer_file(job.folder)
@@ -152,6 +173,7 @@ def _finish(
         sources=tuple(job.record.sources),
         inputs=job.record.inputs,
         options=job.record.options,
+        source_shares=shares,
         counts={reason: count for reason, count in sorted(counts.items()) if count},
     )
     write_manifest(job.folder, manifest)

@@ -15,9 +15,11 @@ from spanbert_jax.errors import UserError
 
 RECORD_FILE = "prepare.json"
 # Fields that do not change the shards, or stand in the record under names of their own.
-_OTHER_FIELDS = ("source", "out", "num_workers")
+_OTHER_FIELDS = ("source", "out", "num_workers", "runner", "beam_options", "dry_run")
 _TRAINING_FIELDS = ("vocab_size", "sentencepiece_type", "lowercase", "tokenizer_sample_mb")
-_DEFAULTS = dataclasses.asdict(PrepareConfig(lowercase=False))
+_DEFAULTS: dict[str, Any] = json.loads(
+    json.dumps(dataclasses.asdict(PrepareConfig(lowercase=False)))
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def make_record(
     if config.tag != "spacy:ents":
         dropped += ("tag_skip_labels",)
     kept = {name: value for name, value in options.items() if name not in dropped}
-    return Record(list(config.source), dict(inputs), kept)
+    # As JSON gives them back: lists for tuples.
+    return Record(list(config.source), dict(inputs), json.loads(json.dumps(kept)))
 
 
 def read_record(folder: epath.Path) -> Record | None:

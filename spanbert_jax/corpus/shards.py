@@ -85,6 +85,8 @@ class Manifest:
     """Fields of PrepareConfig that shape the shards."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Bytes read, and everything that was dropped or cut."""
+    source_shares: tuple[float, ...] = ()
+    """Share of each source in the text, where `--mixture` asked for shares."""
     format_version: int = FORMAT_VERSION
 
     @property
@@ -164,6 +166,7 @@ def _parse_manifest(content: dict[str, Any]) -> Manifest:
         inputs=content["inputs"],
         options=content["options"],
         counts=content["counts"],
+        source_shares=tuple(content.get("source_shares", ())),
         format_version=content["format_version"],
     )
 

@@ -4,6 +4,7 @@ In: text files, JSON lines, Wikipedia dumps, TensorFlow Datasets. Out: documents
 """
 
 import difflib
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -36,7 +37,8 @@ def _wikipedia(spec: str, place: str) -> Source:
 def _tfds(spec: str, place: str) -> Source:
     dataset, _, field = place.partition("#")
     name, _, split = dataset.partition("@")
-    return TfdsSource(spec, name, split or "train", field or "text")
+    data_dir = os.environ.get("TFDS_DATA_DIR")
+    return TfdsSource(spec, name, split or "train", field or "text", data_dir)
 
 
 KINDS: dict[str, Callable[[str, str], Source]] = {

@@ -18,6 +18,8 @@ def summary(manifest: Manifest) -> list[str]:
     lines.append(f"read: {num_documents:,} documents, {megabytes:.1f} MB of text")
     dropped = [f"{count:,} {name}" for name, count in manifest.counts.items() if name not in READ]
     lines.append(f"left out: {', '.join(dropped) or 'nothing'}")
+    for source, share in zip(manifest.sources, manifest.source_shares, strict=False):
+        lines.append(f"share of the text: {share:.1%} of {source}")
     if not manifest.splits["held_out"]:
         lines.append("no document is held out: training cannot be evaluated on these shards")
     return lines

@@ -1,7 +1,7 @@
 """TensorFlow Datasets: every example is a document. TensorFlow is imported only here, when read."""
 
 import itertools
-import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,13 +24,21 @@ class TfdsSource:
     """name, name/config or name/config:version."""
     split: str = "train"
     field: str = "text"
+    data_dir: str | None = None
+    """Folder of prepared datasets; None takes the library's own."""
+    beam_options: str = ""
+    """Of Apache Beam, for datasets that are prepared by it."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The builder is found again on another machine.
+        return {name: value for name, value in self.__dict__.items() if name != "_builder"}
 
     @cached_property
     def _builder(self) -> Any:
         import tensorflow_datasets as tfds
 
         try:
-            return tfds.builder(self.name, data_dir=os.environ.get("TFDS_DATA_DIR"))
+            return tfds.builder(self.name, data_dir=self.data_dir)
         except (tfds.core.DatasetNotFoundError, ValueError, OSError) as error:
             first_line = str(error).partition("\n")[0]
             raise UserError(
@@ -56,12 +64,26 @@ class TfdsSource:
     def _prepare(self) -> None:
         builder = self._builder
         try:
-            builder.download_and_prepare()
+            builder.download_and_prepare(download_config=self._download_config())
         except Exception as error:  # network, disk, checksums: each library raises its own
             raise UserError(
                 f"--source {self.spec}: could not be downloaded and prepared ({error}); prepare it "
                 f"with `tfds build {self.name}` and set TFDS_DATA_DIR to the folder that holds it"
             ) from error
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether it can be read without being downloaded."""
+        return bool(self._builder.is_prepared())
+
+    def _download_config(self) -> Any:
+        if not self.beam_options:
+            return None
+        import tensorflow_datasets as tfds
+        from apache_beam.options.pipeline_options import PipelineOptions
+
+        options = PipelineOptions(shlex.split(self.beam_options))
+        return tfds.download.DownloadConfig(beam_options=options)
 
     def _check_names(self) -> None:
         splits, features = self._builder.info.splits, self._builder.info.features

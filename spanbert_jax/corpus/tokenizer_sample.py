@@ -38,6 +38,16 @@ class TokenizerSample:
             self._held -= size
             self._bound = -negative
 
+    def merge(self, other: "TokenizerSample") -> None:
+        """Take what another sample, of other documents, holds."""
+        self._bound = min(self._bound, other._bound)
+        while self._heap and -self._heap[0][0] >= self._bound:
+            negative, text, size, _ = heapq.heappop(self._heap)
+            self._texts.remove((-negative, text))
+            self._held -= size
+        for negative, _, size, raw in other._heap:
+            self.add(-negative, size, raw)
+
     @property
     def documents(self) -> list[RawDocument]:
         """In the order of their keys."""
