@@ -63,9 +63,10 @@ class Window(NamedTuple):
 
     def runs(self, rows: Int64[np.ndarray, " n"]) -> Runs:
         """The runs of these rows, in the order asked for."""
-        count = np.diff(self.rows.row_splits)[rows]
+        first = self.rows.row_splits[rows]
+        count = self.rows.row_splits[rows + 1] - first
         splits = np.append(0, np.cumsum(count))
-        run = np.arange(splits[-1]) + np.repeat(self.rows.row_splits[rows] - splits[:-1], count)
+        run = np.arange(splits[-1]) + np.repeat(first - splits[:-1], count)
         return Runs(splits, self.rows.start[run], self.rows.length[run].astype(np.int64))
 
 

@@ -1,12 +1,18 @@
-"""Sequences per CPU second of masking alone, and from memory-mapped shards to ready batches.
+"""Sequences per CPU second from shards to ready batches, and where the time goes.
 
     python tests/benchmarks/masking.py
+    python tests/benchmarks/masking.py --blocks packed --batch-sizes 256
     python tests/benchmarks/masking.py --shards /data/shards --scheme subword
-    python tests/benchmarks/masking.py --blocks sentence_pair --batch-sizes 256
 
 One core, one thread; process CPU time, the best of several turns. Without `--shards`, random tokens
-(V 28,996, 80% of them word starts) in long documents are written to a temporary folder first. One
-JSON line per row. The pipeline masks at least 256 rows at once, whatever the batch.
+(V 28,996, 80% of them word starts) are written to a temporary folder first, in sentences of 1 to 50
+tokens: in long documents, or, for packed rows, in documents of 20 sentences on average. The
+pipeline masks at least 256 rows at once, whatever the batch. One JSON line per row:
+
+masking            of the same rows again and again, nothing else
+windows            reading and checking the pieces of a window, and cutting them into rows
+layout             finding the rows of examples in a window and putting them in place
+shards_to_batches  all of it, in tf.data, batches out
 """
 
 import argparse
@@ -15,63 +21,61 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from spanbert_jax.config import BlockKind, MaskingConfig, tokens_of_text
-from spanbert_jax.corpus.shards import Shard
-from spanbert_jax.data.blocks import cut_blocks
+from spanbert_jax.config import BlockKind, MaskingConfig
+from spanbert_jax.corpus.pieces import Shard
+from spanbert_jax.corpus.progress import SilentProgress
+from spanbert_jax.corpus.shards import open_shard, write_shard
+from spanbert_jax.data.cutting import BlockRule, count_rows
 from spanbert_jax.data.host_tensorflow import tf
-from spanbert_jax.data.masking import Vocabulary, mask_rows
-from spanbert_jax.data.pipeline import (
-    TokenShards,
-    open_token_shards,
-    pretrain_dataset,
-    row_batch,
-)
-from spanbert_jax.data.sentence_pairs import SentencePairs
+from spanbert_jax.data.masking import RowBatch, Vocabulary, mask_rows
+from spanbert_jax.data.pipeline import pretrain_dataset
+from spanbert_jax.data.sentence_pairs import draw_pairs
+from spanbert_jax.data.token_shards import TokenShards, open_token_shards
+from spanbert_jax.data.windows import Pieces, load_window
 
 VOCAB_SIZE = 28_996
 NUM_TOKENS = 40_000_000
+SENTENCES_IN_DOCUMENT = {"document": 2_000, "packed": 20, "sentence_pair": 2_000}
 TARGETS = {512: 12_000, 128: 40_000}
 MAX_BOUNDARY_OFFSETS = 15
 
 
-def synthetic_shards(
-    folder: Path, *, sequence_length: int, blocks: BlockKind = "document"
-) -> TokenShards:
-    """Random tokens, memory-mapped; sentences of 1 to 50 tokens, 2,000 of them in a document."""
-    path = folder / "tokens.npy"
+def synthetic_shards(folder: Path, *, sequence_length: int, blocks: BlockKind) -> TokenShards:
     rng = np.random.default_rng(0)
-    if not path.exists():
-        np.save(path, rng.integers(5, VOCAB_SIZE, NUM_TOKENS, np.uint16))
-    tokens = np.load(path, mmap_mode="r")
-    ends = np.cumsum(np.random.default_rng(1).integers(1, 51, NUM_TOKENS // 20))
+    tokens = rng.integers(5, VOCAB_SIZE, NUM_TOKENS, np.uint16)
+    ends = np.cumsum(rng.integers(1, 51, NUM_TOKENS // 20))
     ends = np.append(ends[ends < NUM_TOKENS], NUM_TOKENS)
-    shard = Shard(
-        np.asarray(tokens), ends, np.append(np.arange(2_000, len(ends), 2_000), len(ends))
-    )
-    max_tokens = tokens_of_text(sequence_length, blocks)
-    cut, summary = cut_blocks([shard], max_tokens=max_tokens)
+    mean = SENTENCES_IN_DOCUMENT[blocks]
+    documents = np.cumsum(rng.integers(1, 2 * mean, 2 * len(ends) // mean))
+    documents = np.append(documents[documents < len(ends)], len(ends))
+    info = write_shard(folder, "train-00000", Shard(tokens, ends, documents))
+    pieces = Pieces([open_shard(folder, info)])
     vocabulary = Vocabulary(
         word_starts=rng.random(VOCAB_SIZE) < 0.8,
         cumulative_counts=np.cumsum(rng.integers(1, 10_000, VOCAB_SIZE)),
         cls_id=2, sep_id=3, mask_id=4, pad_id=0,
     )  # fmt: skip
-    pairs = SentencePairs((shard,), cut, max_tokens, vocabulary.pad_id)
-    return TokenShards(
-        (shard.tokens,), cut, summary, vocabulary, sequence_length,
-        pairs=pairs if blocks == "sentence_pair" else None,
-    )  # fmt: skip
+    rule = BlockRule(blocks, sequence_length)
+    counts = count_rows(pieces, rule, folder=folder, split="train", progress=SilentProgress())
+    return TokenShards(pieces, rule=rule, counts=counts, vocabulary=vocabulary)
+
+
+def read_rows(shards: TokenShards, examples: np.ndarray) -> RowBatch:
+    """Rows before masking."""
+    draws: tuple[tf.Tensor, ...] = ()
+    if shards.block_kind == "sentence_pair":
+        draws = draw_pairs(tf.zeros(len(examples), tf.uint64), max_tokens=shards.rule.max_tokens)
+    return shards.reader(0).read(examples, len(examples), *(draw.numpy() for draw in draws))
 
 
 def masking_calls(shards: TokenShards, config: MaskingConfig, batch_size: int) -> Iterator[object]:
     """Mask the same blocks again and again, each time with other seeds."""
-    order = np.random.default_rng(0).permutation(shards.num_blocks)[:batch_size]
-    blocks = tf.constant(np.resize(order, batch_size))
-    rows = row_batch(blocks, seeds=tf.zeros_like(blocks, tf.uint64), shards=shards)
+    rows = RowBatch(*map(tf.constant, read_rows(shards, np.arange(batch_size))))
 
     @tf.function(autograph=False)
     def mask(seeds: tf.Tensor) -> object:
@@ -86,15 +90,27 @@ def masking_calls(shards: TokenShards, config: MaskingConfig, batch_size: int) -
 
 
 def pipeline_batches(
-    shards: TokenShards, config: MaskingConfig, batch_size: int, first_example: int = 0
+    shards: TokenShards, config: MaskingConfig, batch_size: int
 ) -> Iterator[object]:
-    dataset = pretrain_dataset(
+    batches = pretrain_dataset(
         shards, masking=config, batch_size=batch_size, max_boundary_offsets=MAX_BOUNDARY_OFFSETS,
-        seed=0, first_example=first_example,
+        seed=0,
     )  # fmt: skip
     options = tf.data.Options()
     options.threading.private_threadpool_size = 1
-    return dataset.with_options(options).as_numpy_iterator()
+    return batches.dataset.with_options(options).as_numpy_iterator()
+
+
+def layout_calls(shards: TokenShards, batch_size: int) -> Iterator[object]:
+    for call in itertools.count():
+        yield read_rows(shards, np.arange(batch_size) + call * batch_size)
+
+
+def window_rows_per_cpu_second(shards: TokenShards) -> float:
+    start = time.process_time()
+    numbers = np.arange(len(shards.pieces))
+    window = load_window(shards.pieces, numbers, cut=lambda piece: shards.rule.cut(piece)[0])
+    return (len(window.rows.row_splits) - 1) / (time.process_time() - start)
 
 
 def sequences_per_cpu_second(
@@ -110,25 +126,27 @@ def sequences_per_cpu_second(
     return max(rates[1:])
 
 
-def seconds_to_first_batch(make_batches: Callable[[], Iterator[object]]) -> float:
-    start = time.perf_counter()
-    next(make_batches())
-    return time.perf_counter() - start
-
-
 def measure(shards: TokenShards, config: MaskingConfig, batch_size: int) -> Iterator[dict]:
-    length = shards.sequence_length
+    length, counts = shards.sequence_length, shards.summary.counts
     row = {"sequence_length": length, "batch_size": batch_size, "scheme": config.scheme}
     row["blocks"] = shards.block_kind
-    masking = sequences_per_cpu_second(masking_calls(shards, config, batch_size), batch_size)
-    whole = sequences_per_cpu_second(pipeline_batches(shards, config, batch_size), batch_size)
-    yield row | {"measured": "masking", "sequences_per_cpu_second": round(masking)}
+    rates = {
+        "masking": sequences_per_cpu_second(masking_calls(shards, config, batch_size), batch_size),
+        "windows": window_rows_per_cpu_second(shards),
+        "layout": sequences_per_cpu_second(layout_calls(shards, batch_size), batch_size),
+    }
+    for name, rate in rates.items():
+        yield row | {"measured": name, "sequences_per_cpu_second": round(rate)}
+    batches = sequences_per_cpu_second(pipeline_batches(shards, config, batch_size), batch_size)
+    # The window is read once, in a turn that is not counted.
+    whole = 1 / (1 / batches + 1 / rates["windows"])
     yield row | {
         "measured": "shards_to_batches",
         "sequences_per_cpu_second": round(whole),
         "target": TARGETS.get(length),
-        "relative_to_masking": round(whole / masking, 2),
-        "mean_tokens": round(shards.summary.num_tokens / shards.num_blocks, 1),
+        "relative_to_masking": round(whole / rates["masking"], 2),
+        "mean_tokens": round(counts.num_tokens / counts.num_rows, 1),
+        "runs_in_row": round(counts.num_segments / counts.num_rows, 2),
     }
 
 
@@ -136,7 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shards", default="", help="folder written by `spanbert prepare`")
     parser.add_argument("--scheme", default="geometric_span")
-    parser.add_argument("--blocks", default="document", help="or sentence_pair")
+    parser.add_argument("--blocks", default="document", choices=SENTENCES_IN_DOCUMENT)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[32, 256, 512])
     options = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -153,12 +171,6 @@ def main() -> None:
             for batch_size in options.batch_sizes:
                 for row in measure(shards, config, batch_size):
                     print(json.dumps(row), flush=True)
-            for start in (0, 10**11):
-                seconds = seconds_to_first_batch(
-                    lambda shards=shards, start=start: pipeline_batches(shards, config, 256, start)
-                )
-                row = {"measured": "first_batch", "first_example": start, "seconds": seconds}
-                print(json.dumps(row | {"sequence_length": length}), flush=True)
 
 
 if __name__ == "__main__":
