@@ -75,7 +75,7 @@ def new_pipeline(config: PrepareConfig) -> Any:
         cause = " ".join(str(error).split())
         raise UserError(
             f"--beam-options {config.beam_options}: must be options that Apache Beam accepts "
-            f"({cause}); mend them, or use --runner=DirectRunner for this machine"
+            f"({cause}); mend them, or leave them out to use this machine"
         ) from error
 
 

@@ -74,16 +74,21 @@ def _take_sample(source: Source, num_sources: int) -> _Sample:
     parts = parts[:: -(-len(parts) // _FILES_IN_SAMPLE)] if parts else []
     limit = _SAMPLE_CHARACTERS // num_sources // max(1, len(parts))
     raws: list[RawDocument] = []
-    reading = Reading()
+    size_done = 0.0
     for part, _ in parts:
-        size = 0
+        size = seen = 0.0
+        reading = Reading()
         for raw in source.read_part(part, reading):
-            raws.append(raw)
-            size += len(raw.text)
-            if size >= limit:
+            # Files are read ahead: up to there, all of what was read is in the sample.
+            if size >= limit and reading.size_done > seen:
                 break
-    size = sum(it.size for it in source.inputs)
-    return _Sample(source, raws, size, min(1.0, reading.size_done / max(1, size)))
+            raws.append(raw)
+            size, seen = size + len(raw.text), reading.size_done
+        else:
+            seen = reading.size_done
+        size_done += seen
+    whole = sum(it.size for it in source.inputs)
+    return _Sample(source, raws, whole, min(1.0, size_done / max(1, whole)))
 
 
 def _describe(sample: _Sample) -> str:

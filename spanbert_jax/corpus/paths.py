@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import importlib.util
+import io
 import os
 import pathlib
 import zlib
@@ -18,6 +19,8 @@ from spanbert_jax.errors import UserError
 
 PACKAGE = "package://"
 _WILDCARDS = frozenset("*?[")
+# Read at once: little, since progress counts by it.
+_READ_BYTES = 1 << 14
 
 
 def find_files(pattern: str, *, spec: str) -> tuple[epath.Path, ...]:
@@ -79,40 +82,28 @@ def open_file(path: epath.Path, reading: Reading) -> Iterator[IO[bytes]]:
         reason = error.strerror or error
         raise UserError(f"{path}: cannot be read ({reason}); check its permissions") from error
     with file:
-        followed = _Followed(file, reading)
+        followed = io.BufferedReader(_Followed(file, reading), _READ_BYTES)
         match path.suffix:
             case ".gz":
-                yield gzip.GzipFile(fileobj=followed)  # type: ignore[call-overload]
+                yield gzip.GzipFile(fileobj=followed)  # type: ignore[misc]
             case ".bz2":
-                yield bz2.BZ2File(followed)  # type: ignore[call-overload]
+                yield bz2.BZ2File(followed)
             case _:
-                yield followed  # type: ignore[misc]
+                yield followed
 
 
-class _Followed:
+class _Followed(io.RawIOBase):
     """A file that tells `reading` how many of its bytes were taken."""
 
     def __init__(self, file: IO[bytes], reading: Reading) -> None:
         self._file = file
         self._reading = reading
 
-    def read(self, size: int = -1) -> bytes:
-        return self._count(self._file.read(size))
-
-    def readinto(self, buffer: bytearray) -> int:
-        content = self.read(len(buffer))
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        content = self._file.read(len(buffer))
         buffer[: len(content)] = content
-        return len(content)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return map(self._count, self._file)
-
-    def _count(self, content: bytes) -> bytes:
         self._reading.size_done += len(content)
-        return content
-
-    def seekable(self) -> bool:
-        return False
+        return len(content)
 
     def readable(self) -> bool:
         return True
@@ -145,7 +136,12 @@ def read_lines(path: epath.Path, reading: Reading) -> Iterator[tuple[int, str]]:
             if line is None:
                 return
             number += 1
-            yield number, decode_line(line, path=path, number=number)
+            try:
+                text = line.decode() if number > 1 else ""
+            except UnicodeDecodeError:
+                text = ""
+            # What is special, the first line and a mistake, has time.
+            yield number, text.rstrip("\r\n") or decode_line(line, path=path, number=number)
 
 
 def decode_line(line: bytes, *, path: epath.Path, number: int) -> str:
