@@ -61,6 +61,12 @@ class Beginning:
         if step is not None:
             say(f"going on from the checkpoint of step {step:,}")
             state, position = checkpoints.restore(step, pretraining.abstract_state)
+            if checkpoints.is_of_other_text(step):
+                say(
+                    "the shards hold other text than those that the run went on with so far: their "
+                    "order begins at its first example"
+                )
+                position = DataPosition(0)
             return Progress(step, state), position
         say(f"starting from {self._origin or 'random parameters'}; the first step compiles")
         state, weights, self._weights = pretraining.init(), self._weights, None

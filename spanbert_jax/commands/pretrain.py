@@ -137,7 +137,7 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
     _check_length(config, taken)
     config = with_origin_of_run(config, taken=taken)
     beginning = Beginning(config, taken=taken, tokenizer_fingerprint=tokenizer.fingerprint)
-    shards = RunShards(config, step=taken or 0)
+    shards = RunShards(config)
     changes = "" if taken is None else run_folder.describe_changes(config.workdir, config)
     if taken != config.training.num_steps:
         run_folder.claim(config.workdir, config, tokenizer_file=tokenizer_file)
@@ -180,7 +180,10 @@ def _train(
     from spanbert_jax.training.watching import RunWatcher
 
     fingerprint = load_tokenizer(_tokenizer_folder(config)).fingerprint
-    with Checkpoints(config.workdir, config, tokenizer_fingerprint=fingerprint) as checkpoints:
+    with Checkpoints(
+        config.workdir, config, tokenizer_fingerprint=fingerprint,
+        text_fingerprint=shards.fingerprint,
+    ) as checkpoints:  # fmt: skip
         start, position = beginning.state(pretraining, checkpoints, say=console.message)
         if start.step == config.training.num_steps:
             console.message("the run has taken all of its steps")

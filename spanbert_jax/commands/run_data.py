@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from spanbert_jax.config import PretrainConfig, RunPhase
-from spanbert_jax.corpus.progress import Progress, show_progress
+from spanbert_jax.corpus.progress import show_progress
 from spanbert_jax.corpus.shards import SPLITS
 from spanbert_jax.data.batch import PretrainBatch
 from spanbert_jax.data.pipeline import held_out_batches, pretrain_dataset
@@ -21,50 +21,47 @@ from spanbert_jax.training.read_ahead import ReadAhead
 
 
 class RunShards:
-    """The shards of a run, both splits, cut into rows of the phase at hand."""
+    """The shards of a run, both splits, cut into rows of every length that it has."""
 
-    def __init__(self, config: PretrainConfig, *, step: int) -> None:
-        """Open them for the step after `step`.
+    def __init__(self, config: PretrainConfig) -> None:
+        """Open them and count their rows: later the run would wait for that, and say nothing.
 
         Raises:
             UserError: the folder holds no shards, or too few documents for any phase.
         """
-        self._config = config
+        self._opened: dict[tuple[str, int], TokenShards] = {}
+        lengths = {phase.sequence_length for phase in config.phases}
         with show_progress() as progress:
-            # Rows of every length are counted now: later the run would wait, and say nothing.
-            for phase in {phase.sequence_length: phase for phase in config.phases}.values():
-                # The small split first: where it lacks documents, nothing is counted.
-                for split in reversed(SPLITS):
-                    _open(config, phase, split, progress)
-        phase = phase_after(config, step)
-        self._opened = {split: (phase, _open(config, phase, split)) for split in SPLITS}
+            # The small split first: where it lacks documents, nothing is counted.
+            for length, split in itertools.product(sorted(lengths), reversed(SPLITS)):
+                self._opened[split, length] = open_token_shards(
+                    config.data.shards,
+                    split=split,
+                    sequence_length=length,
+                    blocks=config.data.blocks,
+                    over_long_sentences=config.data.over_long_sentences,
+                    mask_ratio=config.masking.mask_ratio,
+                    progress=progress,
+                )
 
     @property
     def summary(self) -> str:
-        """What cutting the text that is trained on into rows made of it."""
-        return str(self._opened["train"][1].summary)
+        """What cutting the text that is trained on into rows made of it, a line for each length."""
+        trained = [self._opened[key].summary for key in self._opened if key[0] == "train"]
+        return "\n      ".join(map(str, trained))
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the text that is trained on."""
+        return next(
+            shards.pieces.fingerprint
+            for (split, _), shards in self._opened.items()
+            if split == "train"
+        )
 
     def of(self, split: str, phase: RunPhase) -> TokenShards:
-        """One split in rows of `phase`; those of the phase asked for before are forgotten."""
-        opened, shards = self._opened[split]
-        if opened.sequence_length != phase.sequence_length:
-            shards = _open(self._config, phase, split)
-            self._opened[split] = phase, shards
-        return shards
-
-
-def _open(
-    config: PretrainConfig, phase: RunPhase, split: str, progress: Progress | None = None
-) -> TokenShards:
-    return open_token_shards(
-        config.data.shards,
-        split=split,
-        sequence_length=phase.sequence_length,
-        blocks=config.data.blocks,
-        over_long_sentences=config.data.over_long_sentences,
-        mask_ratio=config.masking.mask_ratio,
-        progress=progress,
-    )
+        """One split in rows of `phase`."""
+        return self._opened[split, phase.sequence_length]
 
 
 def phase_after(config: PretrainConfig, step: int) -> RunPhase:

@@ -31,18 +31,25 @@ def as_path(path: epath.PathLike) -> epath.Path:
     return epath.Path(path).expanduser()
 
 
-def write_bytes(path: epath.Path, content: bytes | memoryview) -> None:
-    path.write_bytes(content)
+def write_bytes(path: epath.Path, *parts: bytes | memoryview) -> None:
+    with path.open("wb") as file:
+        for part in parts:
+            file.write(part)
 
 
-def write_file(path: epath.Path, content: bytes | memoryview) -> str:
+def write_file(path: epath.Path, *parts: bytes | memoryview) -> str:
     """Write under a temporary name, then rename. Returns the sha256 of the content.
+
+    parts: one after the other; a large file need not be put together in memory.
 
     Raises `FullDisk` where there is no room; the temporary file is gone then.
     """
     temporary = path.parent / (path.name + temporary_suffix())
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
     try:
-        write_bytes(temporary, content)
+        write_bytes(temporary, *parts)
         temporary.replace(path)
     except OSError as error:
         # Room for what follows, the message of the error first.
@@ -51,7 +58,7 @@ def write_file(path: epath.Path, content: bytes | memoryview) -> str:
         if error.errno in NO_ROOM:
             raise full_disk(path, error) from error
         raise
-    return hashlib.sha256(content).hexdigest()
+    return digest.hexdigest()
 
 
 def full_disk(path: epath.Path, error: OSError) -> "FullDisk":

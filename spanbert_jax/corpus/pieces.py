@@ -9,6 +9,7 @@ its documents (in sentences), and start and length of its annotated spans. NAME.
 where each lies, what it holds, and its checksum.
 """
 
+import io
 import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -160,8 +161,8 @@ def layout_bytes(table: np.ndarray | np.void) -> int | np.ndarray:
     return numbers * _LAYOUT.itemsize
 
 
-def encode_shard(shard: Shard) -> tuple[bytes, np.ndarray]:
-    """All pieces of a shard, one after the other, and the table that finds them in a .npy file."""
+def encode_shard(shard: Shard) -> tuple[list[bytes], np.ndarray]:
+    """The parts of the .npy file of a shard, and the table that finds its pieces in it."""
     parts: list[bytes] = []
     entries, offset = [], _NPY_HEADER_BYTES
     for piece, goes_on in cut_into_pieces(shard):
@@ -169,7 +170,19 @@ def encode_shard(shard: Shard) -> tuple[bytes, np.ndarray]:
         entries.append((offset, *piece.lengths, goes_on, *map(zlib.crc32, content)))
         parts += content
         offset += sum(map(len, content))
-    return b"".join(parts), np.array(entries, PIECE_TABLE)
+    header = _npy_header(shard.tokens.dtype, num_bytes=offset - _NPY_HEADER_BYTES)
+    return [header, *parts], np.array(entries, PIECE_TABLE)
+
+
+def _npy_header(dtype: np.dtype, *, num_bytes: int) -> bytes:
+    """What stands before an array of one axis in a .npy file."""
+    size, rest = divmod(num_bytes, dtype.itemsize)
+    assert not rest, "the layout is of whole words"
+    about = {"descr": dtype.str, "fortran_order": False, "shape": (size,)}
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, about)
+    assert buffer.tell() == _NPY_HEADER_BYTES
+    return buffer.getvalue()
 
 
 def read_bytes(path: epath.Path, *, offset: int, size: int) -> bytes:

@@ -113,13 +113,12 @@ def write_array(path: epath.Path, array: np.ndarray) -> str:
 
 def write_shard(folder: epath.PathLike, name: str, shard: Shard) -> ShardInfo:
     """Write the files of a shard. Returns its entry for the manifest."""
-    content, table = encode_shard(shard)
-    dtype = shard.tokens.dtype
+    parts, table = encode_shard(shard)
     sha256 = {
-        array: write_array(epath.Path(folder) / f"{name}.{array}.npy", values)
-        for array, values in zip(ARRAYS, (np.frombuffer(content, dtype), table), strict=True)
+        "tokens": write_file(epath.Path(folder) / f"{name}{TOKENS_SUFFIX}", *parts),
+        "pieces": write_array(epath.Path(folder) / f"{name}.pieces.npy", table),
     }
-    return ShardInfo(name, dtype.name, *shard.lengths, sha256)
+    return ShardInfo(name, shard.tokens.dtype.name, *shard.lengths, sha256)
 
 
 def write_manifest(folder: epath.PathLike, manifest: Manifest) -> None:
@@ -205,6 +204,11 @@ class ShardFiles(NamedTuple):
             return read_bytes(self.path, offset=int(self.table["offset"][piece]) + skip, size=size)
         except FileNotFoundError:
             raise _broken(self.path, "is missing") from None
+        except OSError as error:
+            raise UserError(
+                f"{self.path}: cannot be read ({error.strerror or error}); check the disk or the "
+                "connection, and its permissions, then run the same command again"
+            ) from error
 
     def _check(self, piece: int, content: bytes | memoryview, part: str) -> None:
         if zlib.crc32(content) != self.table[f"{part}_crc32"][piece]:

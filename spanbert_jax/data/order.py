@@ -37,6 +37,15 @@ class Places(NamedTuple):
     """Among all blocks of the corpus: its identity, whatever the epoch."""
 
 
+class PlaceInWindow(NamedTuple):
+    """Where in its window an example lies."""
+
+    passed: int
+    """Examples of the window before it."""
+    size: int
+    """All examples of the window."""
+
+
 class _Epoch(NamedTuple):
     windows: list[Int64[np.ndarray, " pieces"]]
     starts: Int64[np.ndarray, " windows_and_end"]
@@ -91,12 +100,12 @@ class DataOrder:
         """The pieces of a window, in its order."""
         return self._window(epoch, window).pieces
 
-    def progress(self, example: int) -> float:
-        """How much of its window lies before an example, from 0 to 1."""
+    def place_in_window(self, example: int) -> PlaceInWindow:
         epoch, rest = divmod(example, self.num_blocks)
         starts = self._epoch(epoch).starts
         window = int(np.searchsorted(starts, rest, side="right")) - 1
-        return float((rest - starts[window]) / (starts[window + 1] - starts[window]))
+        size = int(starts[window + 1] - starts[window])
+        return PlaceInWindow(rest - int(starts[window]), size)
 
     def following(self, epoch: int, window: int) -> tuple[int, int]:
         """Epoch and number of the window after one."""

@@ -6,6 +6,8 @@ example.
 """
 
 import math
+import os
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,64 +17,74 @@ from jaxtyping import Int64
 
 from spanbert_jax.config import MaskingConfig
 from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.data.cutting import BlockRule
 from spanbert_jax.data.host_tensorflow import tf
 from spanbert_jax.data.masking import RowBatch, mask_rows
 from spanbert_jax.data.random_bits import fold_in
 from spanbert_jax.data.sentence_pairs import draw_pairs
 from spanbert_jax.data.token_shards import RowReader, TokenShards
-from spanbert_jax.errors import UserError, require
+from spanbert_jax.errors import require
 
 MIN_ROWS_PER_CALL = 256
 """Masks are made for at least so many rows at once: below, calls cost more than the work."""
 HELD_OUT_SEED = 0
 """Of order and masks of held-out blocks: the same ones in every run."""
+# Of all hosts. Calls at work at a time stay far within a window, however small a host's share is.
+_MAX_EXAMPLES_PER_CALL = 4_096
+_NUM_CALLS = min(16, os.cpu_count() or 1)
+_NO_END = 2**63 - 1
+# Bound here: a generator that is left open ends when the modules of a program are gone.
+_OPERATION_ERROR = tf.errors.OpError
 
 
-class ReadErrors:
-    """What went wrong in the threads of tf.data, which passes on no more than its text."""
+@dataclass
+class Source:
+    """The rows that a pipeline reads, and what went wrong in doing so.
 
-    def __init__(self) -> None:
-        self._first: UserError | None = None
+    TensorFlow keeps the functions of a pipeline for ever, and of their errors no more than a text.
+    So these functions know a source by a weak reference: what it holds is let go with its batches.
+    """
 
-    def kept(self, read: Callable[..., RowBatch]) -> Callable[..., RowBatch]:
-        """`read`, its error kept."""
+    reader: RowReader
+    error: Exception | None = None
 
-        def reading(*args: Any) -> RowBatch:
-            try:
-                return read(*args)
-            except UserError as error:
-                self._first = self._first or error
-                raise
-
-        return reading
-
-    def raised(self, batches: Iterator[PretrainBatch]) -> Iterator[PretrainBatch]:
-        """`batches`, which end with the error as it was raised."""
+    def read(self, *args: Any) -> RowBatch:
         try:
-            yield from batches
-        except tf.errors.OpError:
-            if self._first is None:
-                raise
-            raise self._first from None
+            return self.reader.read(*args)
+        except Exception as error:
+            self.error = self.error or error
+            raise
+
+    def epochs_and_blocks(
+        self, examples: Int64[np.ndarray, " n"]
+    ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+        places = self.reader.order.locate(examples)
+        return places.epoch, places.block
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches of a host: a tf.data pipeline whose errors name files, not operations."""
+    """Batches of a host: a tf.data pipeline whose errors are those that were raised in it."""
 
     dataset: tf.data.Dataset
-    errors: ReadErrors
+    source: Source
 
     def take(self, count: int) -> "Batches":
         """The first `count` of them."""
-        return Batches(self.dataset.take(count), self.errors)
+        return Batches(self.dataset.take(count), self.source)
 
     def as_numpy_iterator(self) -> Iterator[PretrainBatch]:
         """
         Raises:
             UserError: from `next`, where a piece of the corpus is missing or altered.
         """
-        return self.errors.raised(self.dataset.as_numpy_iterator())
+        self.source.error = None
+        try:
+            yield from self.dataset.as_numpy_iterator()
+        except _OPERATION_ERROR:
+            if self.source.error is None:
+                raise
+            raise self.source.error from None
 
 
 def pretrain_dataset(
@@ -103,31 +115,34 @@ def pretrain_dataset(
     )  # fmt: skip
     host_rows = batch_size // num_hosts
     steps_per_call = math.ceil(MIN_ROWS_PER_CALL / host_rows)
-    end_example = None if num_epochs is None else num_epochs * shards.num_blocks
-    errors = ReadErrors()
+    steps_per_call = max(1, min(steps_per_call, _MAX_EXAMPLES_PER_CALL // batch_size))
+    end_example = _NO_END if num_epochs is None else num_epochs * shards.num_blocks
+    source = Source(shards.reader(seed))
+    rows_of = rows_reader(source, rule=shards.rule, seed=seed, end_example=end_example)
 
     def batches_of_call(call: tf.Tensor) -> PretrainBatch:
         steps = call * steps_per_call + tf.range(steps_per_call, dtype=tf.int64)
         host_start = first_example + host_index * host_rows
         examples = host_start + steps[:, None] * batch_size + tf.range(host_rows, dtype=tf.int64)
-        rows = masked_rows(
-            tf.reshape(examples, [-1]), shards=shards, masking=masking,
-            max_boundary_offsets=max_boundary_offsets, seed=seed, end_example=end_example,
-            errors=errors,
+        rows, seeds = rows_of(tf.reshape(examples, [-1]))
+        masked = mask_rows(
+            rows, seeds=seeds, vocabulary=shards.vocabulary, config=masking,
+            num_predictions=masking.num_predictions(shards.sequence_length, shards.block_kind),
+            max_boundary_offsets=max_boundary_offsets,
         )  # fmt: skip
         return PretrainBatch(
-            *(tf.reshape(field, [steps_per_call, host_rows, *field.shape[1:]]) for field in rows)
+            *(tf.reshape(field, [steps_per_call, host_rows, *field.shape[1:]]) for field in masked)
         )
 
     dataset = tf.data.Dataset.counter().map(
         tf.autograph.experimental.do_not_convert(batches_of_call),
-        num_parallel_calls=tf.data.AUTOTUNE,
+        num_parallel_calls=_NUM_CALLS,
         deterministic=True,
     )
     dataset = dataset.unbatch()
-    if end_example is not None:
+    if num_epochs is not None:
         dataset = dataset.take(max(0, math.ceil((end_example - first_example) / batch_size)))
-    return Batches(dataset.prefetch(tf.data.AUTOTUNE), errors)
+    return Batches(dataset.prefetch(tf.data.AUTOTUNE), source)
 
 
 def held_out_batches(
@@ -152,49 +167,43 @@ def held_out_batches(
     return batches.take(num_batches)
 
 
-def masked_rows(
-    examples: Int64[tf.Tensor, " n"],
-    *,
-    shards: TokenShards,
-    masking: MaskingConfig,
-    max_boundary_offsets: int,
-    seed: int,
-    end_example: int | None = None,
-    errors: ReadErrors,
-) -> PretrainBatch:
-    """The rows of these examples of the order; from `end_example` on, rows without targets."""
-    reader = shards.reader(seed)
-    epochs, blocks = tf.numpy_function(
-        lambda numbers: _epochs_and_blocks(reader, numbers), [examples], [tf.int64] * 2,
-        stateful=False,
-    )  # fmt: skip
-    epochs, blocks = (tf.ensure_shape(each, examples.shape) for each in (epochs, blocks))
-    seeds = fold_in(fold_in(tf.constant(seed, tf.uint64), epochs), blocks)
-    draws: tuple[tf.Tensor, ...] = ()
-    if shards.block_kind == "sentence_pair":
-        draws = draw_pairs(seeds, max_tokens=shards.rule.max_tokens)
-    num_filled = tf.size(examples)
-    if end_example is not None:
-        num_filled = tf.reduce_sum(tf.cast(examples < end_example, tf.int32))
-    rows = RowBatch(
-        *tf.numpy_function(
-            errors.kept(reader.read), [examples, num_filled, *draws],
-            [tf.int32] * len(RowBatch._fields), stateful=False,
+def rows_reader(
+    source: Source, *, rule: BlockRule, seed: int, end_example: int
+) -> Callable[[tf.Tensor], tuple[RowBatch, tf.Tensor]]:
+    """A function from examples of the order to their rows, before masking, and the rows' seeds.
+
+    From `end_example` on rows are left empty. The function does not keep `source` alive.
+    """
+    held = weakref.ref(source)
+
+    def of(method: str) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            found = held()
+            assert found is not None, "whoever draws batches holds their source"
+            return getattr(found, method)(*args)
+
+        return call
+
+    def rows_of(examples: tf.Tensor) -> tuple[RowBatch, tf.Tensor]:
+        places = tf.numpy_function(
+            of("epochs_and_blocks"), [examples], [tf.int64] * 2, stateful=False
         )
-    )  # fmt: skip
-    return mask_rows(
-        _with_shapes(rows, num_rows=examples.shape[0], length=shards.sequence_length),
-        seeds=seeds, vocabulary=shards.vocabulary, config=masking,
-        num_predictions=masking.num_predictions(shards.sequence_length, shards.block_kind),
-        max_boundary_offsets=max_boundary_offsets,
-    )  # fmt: skip
+        epochs, blocks = (tf.ensure_shape(each, examples.shape) for each in places)
+        seeds = fold_in(fold_in(tf.constant(seed, tf.uint64), epochs), blocks)
+        # Known before the text is read, since they depend on the seed alone.
+        draws: tuple[tf.Tensor, ...] = ()
+        if rule.blocks == "sentence_pair":
+            draws = draw_pairs(seeds, max_tokens=rule.max_tokens)
+        rows = tf.numpy_function(
+            of("read"), [examples, tf.constant(end_example, tf.int64), *draws],
+            [tf.int32] * len(RowBatch._fields), stateful=False,
+        )  # fmt: skip
+        rows = _with_shapes(
+            RowBatch(*rows), num_rows=examples.shape[0], length=rule.sequence_length
+        )
+        return rows, seeds
 
-
-def _epochs_and_blocks(
-    reader: RowReader, examples: Int64[np.ndarray, " n"]
-) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
-    places = reader.order.locate(examples)
-    return places.epoch, places.block
+    return rows_of
 
 
 def _with_shapes(rows: RowBatch, *, num_rows: int, length: int) -> RowBatch:

@@ -19,12 +19,13 @@ that would overfill it, where there it is taken along and then shortened: a B th
 shortened here.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64, UInt64
 
 from spanbert_jax.corpus.pieces import Shard
+from spanbert_jax.data.batch import NO_PAIR
 from spanbert_jax.data.host_tensorflow import tf
 from spanbert_jax.data.random_bits import stream_bits, uniform
 from spanbert_jax.data.rows import Runs
@@ -32,6 +33,7 @@ from spanbert_jax.data.rows import Runs
 CHOICE_STREAM = 4
 DROP_STREAM = 5
 _BITS = 64
+_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 
 class Choices(NamedTuple):
@@ -69,23 +71,35 @@ def make_pairs(
     blocks: Runs,
     choices: Choices,
     *,
+    document_ids: Int64[np.ndarray, " documents"],
     max_tokens: int,
     drop_bits: UInt64[np.ndarray, "n words"],
 ) -> tuple[Runs, Int32[np.ndarray, " n"]]:
     """Two runs of the text for each block, and 1 where the second is of another document.
 
-    text: a window of whole documents, at least two.
+    text: a window. document_ids: of its documents; equal ones are parts of the same.
     blocks: one run a row. choices, drop_bits: as `draw_pairs` gives them.
     max_tokens: of both segments together.
+
+    In a window of one document nothing is random; there a block of one sentence stands alone, with
+    an empty second run and the label `NO_PAIR`.
     """
-    first, second, is_random = choose(text, blocks, choices, max_tokens=max_tokens)
+    first, second, is_random = choose(
+        text, blocks, choices, document_ids=document_ids, max_tokens=max_tokens
+    )
+    labels = np.where(second.length > 0, is_random, NO_PAIR).astype(np.int32)
     first, second = shorten(first, second, max_tokens=max_tokens, bits=drop_bits)
     start, length = (np.stack(pair, axis=1).ravel() for pair in zip(first, second, strict=True))
-    return Runs(2 * np.arange(len(is_random) + 1), start, length), is_random.astype(np.int32)
+    return Runs(2 * np.arange(len(labels) + 1), start, length), labels
 
 
 def choose(
-    text: Shard, blocks: Runs, choices: Choices, *, max_tokens: int
+    text: Shard,
+    blocks: Runs,
+    choices: Choices,
+    *,
+    document_ids: Int64[np.ndarray, " documents"],
+    max_tokens: int,
 ) -> tuple[Side, Side, Bool[np.ndarray, " n"]]:
     """A, B, and whether B is random; together they may be too long."""
     start, end = blocks.start, blocks.start + blocks.length
@@ -94,34 +108,54 @@ def choose(
     last_sentence = np.searchsorted(text.sentence_ends, end, side="left")
     last_of_a = first_sentence + _floor(choices.split * (last_sentence - first_sentence))
     split = np.minimum(text.sentence_ends[last_of_a], end)
-    room = max_tokens - (split - start)
-    other = _from_another_document(
-        text, first_sentence, choices=choices, room=room, max_tokens=max_tokens
-    )
-    is_random = (choices.coin < 0.5) | (split == end)
     following = Side(split, end - split)
+    own = np.searchsorted(text.document_ends, first_sentence, side="right")
+    document, exists = another_document(own, document_ids=document_ids, draw=choices.document)
+    other = _sentences_of(
+        text, document, draw=choices.sentence, room=max_tokens - (split - start),
+        max_tokens=max_tokens,
+    )  # fmt: skip
+    is_random = ((choices.coin < 0.5) | (split == end)) & exists
     second = Side(*map(np.where, [is_random] * 2, other, following))
     return Side(start, split - start), second, is_random
 
 
-def _from_another_document(
-    text: Shard,
-    sentence: Int64[np.ndarray, " n"],
+def another_document(
+    own: Int64[np.ndarray, " n"],
     *,
-    choices: Choices,
+    document_ids: Int64[np.ndarray, " documents"],
+    draw: Float64[np.ndarray, " n"],
+) -> tuple[Int64[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """For each row one of the documents that are no part of its own, and whether there is any.
+
+    own = [0, 1], document_ids = [7, 8, 7] (the first and the last are parts of one document),
+    draw = [0.9, 0.9] -> documents [1, 2], both exist
+    """
+    order = np.argsort(document_ids, kind="stable")
+    ordered = document_ids[order]
+    # The parts of a row's own document stand together: numbers from the first on leap over them.
+    first, after = (np.searchsorted(ordered, document_ids[own], side=side) for side in _SIDES)
+    num_others = len(order) - (after - first)
+    drawn = _floor(draw * num_others)
+    drawn += np.where(drawn >= first, after - first, 0)
+    exists = num_others > 0
+    return order[np.where(exists, drawn, 0)], exists
+
+
+def _sentences_of(
+    text: Shard,
+    document: Int64[np.ndarray, " n"],
+    *,
+    draw: Float64[np.ndarray, " n"],
     room: Int64[np.ndarray, " n"],
     max_tokens: int,
 ) -> Side:
-    """Sentences of a document that is not that of `sentence`, until `room` is full.
+    """Sentences of documents from a drawn one on, until `room` is full.
 
     Of a sentence too long for any block, the beginning.
     """
-    own = np.searchsorted(text.document_ends, sentence, side="right")
-    # Of all documents but one: from that one on, every number stands for the next.
-    drawn = _floor(choices.document * (len(text.document_ends) - 1))
-    drawn += drawn >= own
-    begin, end = _start(text.document_ends, drawn), text.document_ends[drawn]
-    sentence = begin + _floor(choices.sentence * (end - begin))
+    begin, end = _start(text.document_ends, document), text.document_ends[document]
+    sentence = begin + _floor(draw * (end - begin))
     start = _start(text.sentence_ends, sentence)
     # Where A fills the row alone, there is still one sentence to shorten both with.
     full = start + np.maximum(room, 1)

@@ -1,10 +1,10 @@
 """One split of a folder of shards, as rows that can be read by their place in the order.
 
 In: a folder written by `spanbert prepare`. Out: rows of token ids, before masking, of any examples.
-Of the corpus a host holds the windows that it reads from, and 100 bytes for each of its megabytes.
+Of the corpus a host holds two windows, and some 200 bytes for each of its megabytes.
 """
 
-import functools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,14 +17,17 @@ from spanbert_jax.corpus.progress import Progress, SilentProgress
 from spanbert_jax.corpus.shards import Manifest, open_shard, read_manifest, read_unigram_counts
 from spanbert_jax.corpus.tokenizers import load_tokenizer
 from spanbert_jax.data.batch import NO_PAIR
-from spanbert_jax.data.blocks import BlockSummary, RowCounts, Rows
+from spanbert_jax.data.blocks import BlockSummary, RowCounts
 from spanbert_jax.data.cutting import BlockRule, count_rows
 from spanbert_jax.data.masking import RowBatch, Vocabulary
-from spanbert_jax.data.order import DataOrder, Places
+from spanbert_jax.data.order import DataOrder
 from spanbert_jax.data.rows import empty_runs, join, lay_out
 from spanbert_jax.data.sentence_pairs import Choices, make_pairs
-from spanbert_jax.data.windows import Pieces, Windows, load_window
+from spanbert_jax.data.windows import Pieces, Window, Windows, load_window
 from spanbert_jax.errors import UserError
+
+# Files asked for at a time: a bucket answers each in tens of milliseconds.
+_NUM_OPENED = 16
 
 
 class TokenShards:
@@ -43,11 +46,10 @@ class TokenShards:
         self.vocabulary = vocabulary
         self.pieces = pieces
         self._counts = counts
-        self._reader = functools.lru_cache(maxsize=2)(self._make_reader)
 
     @property
     def num_blocks(self) -> int:
-        return int(self._rows_in_piece.sum())
+        return int(self.rows_in_piece.sum())
 
     @property
     def sequence_length(self) -> int:
@@ -64,20 +66,20 @@ class TokenShards:
         return BlockSummary(self.sequence_length, counts)
 
     @property
-    def _rows_in_piece(self) -> Int64[np.ndarray, " pieces"]:
+    def rows_in_piece(self) -> Int64[np.ndarray, " pieces"]:
         return self._counts[:, RowCounts._fields.index("num_rows")]
 
     def reader(self, seed: int) -> "RowReader":
-        """The rows in the order of a seed; what it has in memory is kept for the next call."""
-        return self._reader(seed)
-
-    def _make_reader(self, seed: int) -> "RowReader":
-        order = DataOrder(self._rows_in_piece, seed=seed)
-        windows = Windows(order, load=functools.partial(load_window, self.pieces, cut=self._cut))
-        return RowReader(order, windows, rule=self.rule, vocabulary=self.vocabulary)
-
-    def _cut(self, piece: Shard) -> Rows:
-        return self.rule.cut(piece)[0]
+        """The rows in the order of a seed; it has windows in memory as long as it is held."""
+        order = DataOrder(self.rows_in_piece, seed=seed)
+        rule, pieces, num_rows = self.rule, self.pieces, self.rows_in_piece
+        windows = Windows(
+            order,
+            load=lambda numbers: load_window(
+                pieces, numbers, cut=lambda piece: rule.cut(piece)[0], num_rows=num_rows
+            ),
+        )
+        return RowReader(order, windows, rule=rule, vocabulary=self.vocabulary)
 
 
 @dataclass(frozen=True)
@@ -90,53 +92,46 @@ class RowReader:
     vocabulary: Vocabulary
 
     def read(
-        self,
-        examples: Int64[np.ndarray, " n"],
-        num_filled: int | np.integer,
-        *draws: np.ndarray,
+        self, examples: Int64[np.ndarray, " n"], end_example: int | np.integer, *draws: np.ndarray
     ) -> RowBatch:
-        """The rows of ascending examples; those from `num_filled` on are left empty.
+        """The rows of ascending examples; those from `end_example` on are left empty.
 
         draws: of each row, as `draw_pairs` gives them; only sentence pairs draw anything.
 
         Raises:
             UserError: a piece of the corpus is missing or altered.
         """
-        num_filled = int(num_filled)
+        num_filled = int(np.searchsorted(examples, end_example))
         places = self.order.locate(examples[:num_filled])
         changes = (np.diff(field, prepend=-1) for field in (places.epoch, places.window))
         starts = np.flatnonzero(np.logical_or(*changes))
         ends = [*starts.tolist(), num_filled][1:]
-        batches = [
-            self._of_window(
-                Places(*(field[a:b] for field in places)),
-                [draw[a:b] for draw in draws],
-                last_example=int(examples[b - 1]),
-            )
-            for a, b in zip(starts.tolist(), ends, strict=True)
-        ]
+        batches = []
+        for a, b in zip(starts.tolist(), ends, strict=True):
+            window = self.windows.get(
+                int(places.epoch[a]), int(places.window[a]),
+                read_next=self._needs_next(int(examples[b - 1]), int(end_example)),
+            )  # fmt: skip
+            batches.append(self._of_window(window, places.row[a:b], [each[a:b] for each in draws]))
         if num_filled < len(examples):
             batches.append(self._empty(len(examples) - num_filled))
         return join(batches)
 
+    def _needs_next(self, example: int, end_example: int) -> bool:
+        """Whether the next window is to be read now: from the middle of one on, if it comes."""
+        place = self.order.place_in_window(example)
+        return place.passed > place.size // 2 and example + place.size - place.passed < end_example
+
     def _of_window(
-        self,
-        places: Places,
-        draws: list[np.ndarray],
-        *,
-        last_example: int,
+        self, window: Window, rows: Int64[np.ndarray, " n"], draws: list[np.ndarray]
     ) -> RowBatch:
-        window = self.windows.get(
-            int(places.epoch[0]), int(places.window[0]),
-            is_past_middle=self.order.progress(last_example) > 0.5,
-        )  # fmt: skip
-        runs = window.runs(places.row)
-        labels = np.full(len(places.row), NO_PAIR, np.int32)
+        runs = window.runs(rows)
+        labels = np.full(len(rows), NO_PAIR, np.int32)
         if self.rule.blocks == "sentence_pair":
             choices, drop_bits = draws
             runs, labels = make_pairs(
-                window.text, runs, Choices(*choices.T), max_tokens=self.rule.max_tokens,
-                drop_bits=drop_bits,
+                window.text, runs, Choices(*choices.T), document_ids=window.document_ids,
+                max_tokens=self.rule.max_tokens, drop_bits=drop_bits,
             )  # fmt: skip
         return lay_out(window.text, runs, next_sentence_label=labels, **self._layout)
 
@@ -175,7 +170,10 @@ def open_token_shards(
     manifest = read_manifest(folder)
     for name, remedy in (("train", "more text"), (split, "--held-out 0.01")):
         _require_documents(folder, manifest, split=name, blocks=blocks, remedy=remedy)
-    pieces = Pieces([open_shard(folder, info) for info in manifest.splits[split]])
+    with ThreadPoolExecutor(_NUM_OPENED) as opening:
+        pieces = Pieces(
+            list(opening.map(lambda info: open_shard(folder, info), manifest.splits[split]))
+        )
     rule = BlockRule(blocks, sequence_length, over_long_sentences, mask_ratio)
     counts = count_rows(
         pieces, rule, folder=folder, split=split, progress=progress or SilentProgress()

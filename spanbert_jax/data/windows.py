@@ -1,9 +1,10 @@
 """Windows of text in memory: the pieces that are shuffled together, read ahead in the background.
 
 In: the shards of a split, and an order. Out: windows. Two are held at a time: the one that rows are
-taken from, and, from its middle on, the next.
+taken from, and the one before it in its first half, the next one in its second.
 """
 
+import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ from spanbert_jax.corpus.shards import ShardFiles
 from spanbert_jax.data.blocks import Rows
 from spanbert_jax.data.order import DataOrder
 from spanbert_jax.data.rows import Runs
+from spanbert_jax.errors import UserError
 
 # Reads in flight: a bucket answers each in tens of milliseconds.
 _NUM_READERS = 8
@@ -30,9 +32,13 @@ class Pieces:
         self.tables = [shard.table for shard in shards]
         sizes = list(map(len, self.tables))
         self._first = np.cumsum([0, *sizes])
-        self.num_tokens = np.concatenate(
-            [np.zeros(0, np.int64), *(table["num_tokens"] for table in self.tables)]
-        )
+        self.num_tokens = self._column("num_tokens")
+        # A document that goes on in a piece has begun in one before.
+        begun = self._column("num_documents") - (self._column("goes_on") > 0)
+        self._documents_before = np.cumsum(begun) - self._column("num_documents")
+
+    def _column(self, name: str) -> Int64[np.ndarray, " pieces"]:
+        return np.concatenate([np.zeros(0, np.int64), *(table[name] for table in self.tables)])
 
     def __len__(self) -> int:
         return len(self.num_tokens)
@@ -40,6 +46,14 @@ class Pieces:
     @property
     def dtype(self) -> np.dtype:
         return self._shards[0].dtype
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the text: of the checksums of all pieces, in their order."""
+        digest = hashlib.sha256()
+        for table in self.tables:
+            digest.update(table[["tokens_crc32", "layout_crc32"]].tobytes())
+        return digest.hexdigest()
 
     def read(self, number: int) -> Shard:
         shard, piece = self._find(number)
@@ -49,6 +63,10 @@ class Pieces:
         """Without the token ids: see `ShardFiles.read_layout`."""
         shard, piece = self._find(number)
         return shard.read_layout(piece)
+
+    def document_ids(self, number: int, count: int) -> Int64[np.ndarray, " documents"]:
+        """Of the `count` documents of a piece: the same for all parts of one document."""
+        return self._documents_before[number] + np.arange(count)
 
     def _find(self, number: int) -> tuple[ShardFiles, int]:
         shard = int(np.searchsorted(self._first, number, side="right")) - 1
@@ -60,6 +78,8 @@ class Window(NamedTuple):
 
     text: Shard
     rows: Rows
+    document_ids: Int64[np.ndarray, " documents"]
+    """Of each document of the text: the same where two are parts of one that pieces cut."""
 
     def runs(self, rows: Int64[np.ndarray, " n"]) -> Runs:
         """The runs of these rows, in the order asked for."""
@@ -71,9 +91,19 @@ class Window(NamedTuple):
 
 
 def load_window(
-    pieces: Pieces, numbers: Int64[np.ndarray, " pieces"], *, cut: Callable[[Shard], Rows]
+    pieces: Pieces,
+    numbers: Int64[np.ndarray, " pieces"],
+    *,
+    cut: Callable[[Shard], Rows],
+    num_rows: Int64[np.ndarray, " all_pieces"],
 ) -> Window:
-    """Read pieces, several at a time, and cut each into rows."""
+    """Read pieces, several at a time, and cut each into rows.
+
+    num_rows: of every piece of the corpus, as they were counted.
+
+    Raises:
+        UserError: a piece is missing or altered, or gives another number of rows.
+    """
     num_tokens = pieces.num_tokens[numbers]
     starts = np.cumsum(num_tokens) - num_tokens
     tokens = np.empty(num_tokens.sum(), pieces.dtype)
@@ -81,36 +111,59 @@ def load_window(
     def load(number: int, start: int) -> tuple[Shard, Rows]:
         piece = pieces.read(number)
         tokens[start : start + len(piece.tokens)] = piece.tokens
+        rows = cut(piece)
+        _check_count(len(rows.row_splits) - 1, counted=int(num_rows[number]), piece=number)
         # The piece's own ids are let go: in the window they are already.
-        return piece._replace(tokens=piece.tokens[:0]), cut(piece)
+        return piece._replace(tokens=piece.tokens[:0]), rows
 
     with ThreadPoolExecutor(_NUM_READERS) as readers:
         loaded = list(readers.map(load, numbers.tolist(), starts.tolist()))
-    return join_window(tokens, [part for part, _ in loaded], [rows for _, rows in loaded], starts)
+    documents = [
+        pieces.document_ids(number, len(layout.document_ends))
+        for number, (layout, _) in zip(numbers.tolist(), loaded, strict=True)
+    ]
+    return join_window(tokens, loaded, starts=starts, document_ids=np.concatenate(documents))
+
+
+def _check_count(found: int, *, counted: int, piece: int) -> None:
+    if found != counted:
+        raise UserError(
+            f"--data.shards: piece {piece} of the corpus must be cut into as many rows as were "
+            f"counted, {counted}, found {found}: they were counted by another version; delete the "
+            "folder `blocks` in the shards, and run the same command again"
+        )
 
 
 def join_window(
-    tokens: np.ndarray, layouts: list[Shard], rows: list[Rows], starts: Int64[np.ndarray, " pieces"]
+    tokens: np.ndarray,
+    parts: list[tuple[Shard, Rows]],
+    *,
+    starts: Int64[np.ndarray, " pieces"],
+    document_ids: Int64[np.ndarray, " documents"],
 ) -> Window:
     """One window of the pieces' layouts and rows; starts: of each piece in `tokens`."""
+    layouts, rows = zip(*parts, strict=True)
     num_sentences = np.cumsum([0, *(len(layout.sentence_ends) for layout in layouts)])
     num_runs = np.cumsum([0, *(len(each.start) for each in rows)])
-    parts = list(zip(layouts, rows, starts, num_sentences, num_runs))  # noqa: B905
-    text = Shard(
-        tokens,
-        np.concatenate([layout.sentence_ends + start for layout, _, start, _, _ in parts]),
-        np.concatenate([layout.document_ends + first for layout, _, _, first, _ in parts]),
-        np.concatenate([layout.spans + start for layout, _, start, _, _ in parts]),
-    )
-    splits = [each.row_splits[:-1] + first for _, each, _, _, first in parts]
     return Window(
-        text,
+        Shard(
+            tokens,
+            _moved([layout.sentence_ends for layout in layouts], starts),
+            _moved([layout.document_ends for layout in layouts], num_sentences[:-1]),
+            _moved([layout.spans for layout in layouts], starts),
+        ),
         Rows(
-            np.concatenate([*splits, num_runs[-1:]]),
-            np.concatenate([each.start + start for _, each, start, _, _ in parts]),
+            np.append(_moved([each.row_splits[:-1] for each in rows], num_runs[:-1]), num_runs[-1]),
+            _moved([each.start for each in rows], starts),
             np.concatenate([each.length for each in rows]),
         ),
+        document_ids,
     )
+
+
+def _moved(parts: list[np.ndarray], by: Int64[np.ndarray, " parts"]) -> np.ndarray:
+    """_moved([[1, 2], [1]], by=[0, 10]) -> [1, 2, 11]"""
+    return np.concatenate([part + offset for part, offset in zip(parts, by, strict=True)])
 
 
 class Windows:
@@ -123,22 +176,26 @@ class Windows:
         self._loading: dict[tuple[int, int], Future[Window]] = {}
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="window")
 
-    def get(self, epoch: int, window: int, *, is_past_middle: bool) -> Window:
-        """A window; from its middle on, the ones before are let go and the next one is read."""
+    def get(self, epoch: int, window: int, *, read_next: bool) -> Window:
+        """A window; with `read_next` the one before is let go, and the next one read.
+
+        Whatever lies further away is let go in any case.
+        """
+        key, following = (epoch, window), self._order.following(epoch, window)
         with self._lock:
-            found = self._request((epoch, window))
-            if is_past_middle:
-                following = self._order.following(epoch, window)
-                for key in [key for key in self._loading if key < (epoch, window)]:
-                    del self._loading[key]
-                if following != (epoch, window):
-                    self._request(following)
+            found = self._request(key)
+            before = sorted(other for other in self._loading if other < key)
+            kept = {key, following, *([] if read_next else before[-1:])}
+            for other in self._loading.keys() - kept:
+                del self._loading[other]
+            if read_next:
+                self._request(following)
         try:
             return found.result()
         except BaseException:
             with self._lock:
                 # What could not be read may be mended until it is asked for again.
-                self._loading.pop((epoch, window), None)
+                self._loading.pop(key, None)
             raise
 
     @property

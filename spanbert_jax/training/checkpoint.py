@@ -54,8 +54,14 @@ class Checkpoints:
     """The checkpoints of one run; a context manager that waits for the last one to be written."""
 
     def __init__(
-        self, run_dir: epath.PathLike, config: PretrainConfig, *, tokenizer_fingerprint: str
+        self,
+        run_dir: epath.PathLike,
+        config: PretrainConfig,
+        *,
+        tokenizer_fingerprint: str,
+        text_fingerprint: str = "",
     ) -> None:
+        """text_fingerprint: of the shards that are trained on; "" where there are none."""
         keep = config.checkpoint
         policies = [checkpoint_managers.LatestN(keep.keep_latest)]
         if keep.keep_best:
@@ -74,6 +80,7 @@ class Checkpoints:
         self._origin = {
             "config": to_tree(config),
             "tokenizer_fingerprint": tokenizer_fingerprint,
+            "text_fingerprint": text_fingerprint,
         }
         self._manager = ocp.CheckpointManager(
             _folder(run_dir),
@@ -130,9 +137,18 @@ class Checkpoints:
             state = jax.jit(from_saved, out_shardings=shardings)(state)
         return state, _position(restored.data, config)
 
+    def is_of_other_text(self, step: int) -> bool:
+        """Whether a checkpoint counts examples of other shards than those at hand."""
+        # Earlier versions did not write it.
+        counted = self._origin_of(step).get("text_fingerprint", "")
+        return bool(counted) and counted != self._origin["text_fingerprint"]
+
     def _config_of(self, step: int) -> PretrainConfig:
+        return from_tree(self._origin_of(step)["config"])
+
+    def _origin_of(self, step: int) -> dict[str, Any]:
         origin = ocp.args.Composite(origin=ocp.args.JsonRestore())
-        return from_tree(self._manager.restore(step, args=origin).origin["config"])
+        return self._manager.restore(step, args=origin).origin
 
     def wait(self) -> None:
         """Return when everything is written."""

@@ -86,7 +86,7 @@ def run_loop(
             if evaluate:
                 try:
                     evaluation = drive.evaluate(step, state)
-                except UserError as error:
+                except Exception as error:
                     failure = error
                     continue
                 held_out_loss = evaluation["held_out_loss"]

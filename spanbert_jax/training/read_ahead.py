@@ -100,9 +100,13 @@ def _fill(shelf: _Shelf[T], items: Iterator[T]) -> None:
         pass
     except BaseException as raised:
         error = raised
-    if (close := getattr(items, "close", None)) is not None:
-        close()
-    shelf.end(error)
+    try:
+        if (close := getattr(items, "close", None)) is not None:
+            close()
+    except BaseException as raised:
+        error = error or raised
+    finally:
+        shelf.end(error)
 
 
 def _close(shelf: _Shelf[T], thread: threading.Thread) -> None:

@@ -35,7 +35,7 @@ from spanbert_jax.data.host_tensorflow import tf
 from spanbert_jax.data.masking import RowBatch, Vocabulary, mask_rows
 from spanbert_jax.data.pipeline import pretrain_dataset
 from spanbert_jax.data.sentence_pairs import draw_pairs
-from spanbert_jax.data.token_shards import TokenShards, open_token_shards
+from spanbert_jax.data.token_shards import RowReader, TokenShards, open_token_shards
 from spanbert_jax.data.windows import Pieces, load_window
 
 VOCAB_SIZE = 28_996
@@ -65,17 +65,17 @@ def synthetic_shards(folder: Path, *, sequence_length: int, blocks: BlockKind) -
     return TokenShards(pieces, rule=rule, counts=counts, vocabulary=vocabulary)
 
 
-def read_rows(shards: TokenShards, examples: np.ndarray) -> RowBatch:
+def read_rows(shards: TokenShards, reader: RowReader, examples: np.ndarray) -> RowBatch:
     """Rows before masking."""
     draws: tuple[tf.Tensor, ...] = ()
     if shards.block_kind == "sentence_pair":
         draws = draw_pairs(tf.zeros(len(examples), tf.uint64), max_tokens=shards.rule.max_tokens)
-    return shards.reader(0).read(examples, len(examples), *(draw.numpy() for draw in draws))
+    return reader.read(examples, 2**62, *(draw.numpy() for draw in draws))
 
 
 def masking_calls(shards: TokenShards, config: MaskingConfig, batch_size: int) -> Iterator[object]:
     """Mask the same blocks again and again, each time with other seeds."""
-    rows = RowBatch(*map(tf.constant, read_rows(shards, np.arange(batch_size))))
+    rows = RowBatch(*map(tf.constant, read_rows(shards, shards.reader(0), np.arange(batch_size))))
 
     @tf.function(autograph=False)
     def mask(seeds: tf.Tensor) -> object:
@@ -102,14 +102,20 @@ def pipeline_batches(
 
 
 def layout_calls(shards: TokenShards, batch_size: int) -> Iterator[object]:
+    reader = shards.reader(0)
     for call in itertools.count():
-        yield read_rows(shards, np.arange(batch_size) + call * batch_size)
+        yield read_rows(shards, reader, np.arange(batch_size) + call * batch_size)
 
 
 def window_rows_per_cpu_second(shards: TokenShards) -> float:
     start = time.process_time()
     numbers = np.arange(len(shards.pieces))
-    window = load_window(shards.pieces, numbers, cut=lambda piece: shards.rule.cut(piece)[0])
+    window = load_window(
+        shards.pieces,
+        numbers,
+        cut=lambda piece: shards.rule.cut(piece)[0],
+        num_rows=shards.rows_in_piece,
+    )
     return (len(window.rows.row_splits) - 1) / (time.process_time() - start)
 
 

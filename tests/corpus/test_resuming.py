@@ -186,14 +186,13 @@ class FullAfter:
         self.left = num_files
         self.when = when
 
-    def __call__(self, path, content) -> int:
+    def __call__(self, path, *parts) -> None:
         self.left -= 1
         if self.left < 0:
             if self.when == "closing":
                 path.write_text("half")
             raise OSError(errno.ENOSPC, "No space left on device")
-        with open(path, "wb") as file:
-            return file.write(content)
+        path.write_bytes(b"".join(parts))
 
 
 @pytest.mark.parametrize("when", ["writing", "closing"])

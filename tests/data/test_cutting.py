@@ -72,15 +72,25 @@ def test_a_damaged_count_is_made_anew(folder: Path) -> None:
     assert np.load(path).shape == expected.shape
 
 
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied"), OSError(28, "No space left on device")]
+)
 def test_in_a_folder_that_cannot_be_written_rows_are_counted_all_the_same(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
 ) -> None:
     def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
+        raise error
 
-    monkeypatch.setattr(cutting, "write_file", refuse)
+    monkeypatch.setattr("spanbert_jax.corpus.files.write_bytes", refuse)
     expected = [RULES[0].cut(pieces_of(folder).read(0))[1].num_rows]
     assert count(folder, RULES[0])[:1, 0].tolist() == expected
+
+
+def test_a_mask_ratio_changes_the_rows_of_packed_blocks_alone(folder: Path) -> None:
+    for blocks, files in (("document", 1), ("packed", 3)):
+        for mask_ratio in (0.15, 0.3):
+            count(folder, BlockRule(blocks, 32, mask_ratio=mask_ratio))
+        assert len(list((folder / "blocks").iterdir())) == files
 
 
 def test_progress_is_told_of_a_first_count(folder: Path) -> None:

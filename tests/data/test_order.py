@@ -79,13 +79,16 @@ def test_a_corpus_of_one_window_is_shuffled_as_a_whole() -> None:
     assert np.mean(np.abs(np.diff(found)) < 100) < 0.03
 
 
-def test_progress_through_a_window_goes_from_0_to_1() -> None:
+def test_a_place_in_a_window_counts_from_its_first_example_to_its_size() -> None:
     of = data_order(*MANY)
-    starts = [0, *np.flatnonzero(np.diff(of.locate(np.arange(of.num_blocks)).window)) + 1]
-    for start in map(int, starts):
-        assert of.progress(start) == 0.0
-        assert of.progress(start + 100) > 0.0
-    assert of.progress(int(starts[1]) - 1) > 0.99
+    windows = of.locate(np.arange(of.num_blocks)).window
+    sizes = np.bincount(windows)
+    for window, start in enumerate((np.cumsum(sizes) - sizes).tolist()):
+        assert of.place_in_window(start) == (0, sizes[window])
+        assert of.place_in_window(of.num_blocks + start + 7)[0] >= 0
+        assert of.place_in_window(start + int(sizes[window]) - 1) == (
+            sizes[window] - 1, sizes[window],
+        )  # fmt: skip
 
 
 def test_example_numbers_may_be_far_beyond_32_bits() -> None:

@@ -19,7 +19,14 @@ from spanbert_jax.data.masking import RowBatch, Vocabulary, mask_rows
 from spanbert_jax.data.pipeline import held_out_batches, pretrain_dataset
 from spanbert_jax.data.random_bits import fold_in
 from spanbert_jax.data.rows import Runs, lay_out
-from spanbert_jax.data.sentence_pairs import Choices, Side, draw_pairs, make_pairs, shorten
+from spanbert_jax.data.sentence_pairs import (
+    Choices,
+    Side,
+    another_document,
+    draw_pairs,
+    make_pairs,
+    shorten,
+)
 from spanbert_jax.data.token_shards import TokenShards, open_token_shards
 from spanbert_jax.data.windows import Pieces, Window, load_window
 from spanbert_jax.errors import UserError
@@ -68,7 +75,10 @@ def pieces_of(folder: Path, *shards: Documents) -> Pieces:
 
 def window_of(pieces: Pieces, rule: BlockRule) -> Window:
     """All of the text, one piece after the other."""
-    return load_window(pieces, np.arange(len(pieces)), cut=lambda piece: rule.cut(piece)[0])
+    num_rows = np.array([rule.cut(pieces.read(i))[1].num_rows for i in range(len(pieces))])
+    return load_window(
+        pieces, np.arange(len(pieces)), cut=lambda piece: rule.cut(piece)[0], num_rows=num_rows
+    )
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +211,35 @@ def test_the_example_of_shorten() -> None:
     assert (second.start[0], second.length[0]) == (35, 4)
 
 
+def test_the_example_of_another_document() -> None:
+    documents, exist = another_document(
+        np.array([0, 1]), document_ids=np.array([7, 8, 7]), draw=np.array([0.9, 0.9])
+    )
+    assert documents.tolist() == [1, 2] and exist.tolist() == [True, True]
+
+
+def test_every_part_of_other_documents_is_drawn_and_none_of_the_own() -> None:
+    ids = np.array([4, 2, 4, 9, 9, 9])
+    for own in range(6):
+        documents, _ = another_document(
+            np.full(600, own), document_ids=ids, draw=np.arange(600) / 600
+        )
+        others = np.flatnonzero(ids != ids[own])
+        counts = np.bincount(documents, minlength=6)
+        assert counts[others].tolist() == [600 // len(others)] * len(others)
+        assert counts.sum() == 600
+
+
+def test_where_there_is_no_other_document_nothing_is_random(tmp_path: Path) -> None:
+    rule = BlockRule("sentence_pair", 8)
+    window = window_of(pieces_of(tmp_path / "a", [[[11, 12], [13], [14] * 5]]), rule)
+    draws = np.zeros((2, 4)), np.zeros((2, 1), np.uint64)
+    assert texts_of(window, np.array([0, 1]), *draws, max_tokens=5) == [
+        ([11, 12], [13], 0),
+        ([14] * 5, [], NO_PAIR),
+    ]
+
+
 @pytest.mark.parametrize(
     ("choices", "first", "second", "label"),
     [
@@ -236,7 +275,7 @@ def texts_of(
     """A, B and label of these blocks."""
     runs, labels = make_pairs(
         window.text, window.runs(blocks), Choices(*choices.T), max_tokens=max_tokens,
-        drop_bits=bits,
+        document_ids=window.document_ids, drop_bits=bits,
     )  # fmt: skip
     texts = [
         window.text.tokens[a : a + n].tolist() for a, n in zip(runs.start, runs.length, strict=True)

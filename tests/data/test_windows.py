@@ -23,13 +23,18 @@ def pieces(make_shards, monkeypatch: pytest.MonkeyPatch) -> Pieces:
     return Pieces([open_shard(folder, info) for info in infos])
 
 
-def cut(piece):
+def cut(piece: Shard) -> Rows:
     return document_rows(piece, max_tokens=30)[0]
+
+
+def counted(pieces: Pieces) -> np.ndarray:
+    numbers = range(len(pieces))
+    return np.array([len(cut(pieces.read_layout(number)).start) for number in numbers])
 
 
 def test_a_window_holds_the_rows_of_its_pieces_in_their_order(pieces: Pieces) -> None:
     numbers = np.array([4, 0, len(pieces) - 1])
-    window = load_window(pieces, numbers, cut=cut)
+    window = load_window(pieces, numbers, cut=cut, num_rows=counted(pieces))
     rows = []
     for number in numbers.tolist():
         piece = pieces.read(number)
@@ -42,6 +47,30 @@ def test_a_window_holds_the_rows_of_its_pieces_in_their_order(pieces: Pieces) ->
     assert [window.text.tokens[a : a + n].tolist() for a, n in in_window] == rows
     assert window.text.sentence_ends[-1] == len(window.text.tokens)
     assert window.text.document_ends[-1] == len(window.text.sentence_ends)
+
+
+def test_another_number_of_rows_than_was_counted_is_an_error(pieces: Pieces) -> None:
+    num_rows = counted(pieces)
+    num_rows[3] -= 1
+    load_window(pieces, np.array([2, 4]), cut=cut, num_rows=num_rows)
+    with pytest.raises(UserError, match="piece 3 of the corpus .* delete the folder `blocks`"):
+        load_window(pieces, np.array([2, 3]), cut=cut, num_rows=num_rows)
+
+
+def test_parts_of_one_document_are_known_as_such(
+    shards_of_documents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpus_pieces, "PIECE_TOKENS", 200)
+    long, short = [[7] * 10] * 90, [[8] * 10]
+    folder = shards_of_documents(train=[[long, short], [short, long, short]], held_out=[[short]])
+    infos = read_manifest(folder).splits["train"]
+    pieces = Pieces([open_shard(folder, info) for info in infos])
+    window = load_window(pieces, np.arange(len(pieces)), cut=cut, num_rows=counted(pieces))
+    ids = window.document_ids
+    assert len(ids) == len(window.text.document_ends) > 5
+    ends = window.text.sentence_ends[window.text.document_ends - 1]
+    is_long = window.text.tokens[ends - 1] == 7
+    assert [len(set(ids[is_long])), len(set(ids[~is_long])), len(set(ids))] == [2, 3, 5]
 
 
 class Loads:
@@ -59,7 +88,7 @@ class Loads:
         self.loaded.set()
         nothing = np.zeros(0, np.int64)
         rows = Rows(np.zeros(1, np.int64), nothing, np.zeros(0, np.int32))
-        return Window(Shard(numbers, nothing, nothing), rows)
+        return Window(Shard(numbers, nothing, nothing), rows, nothing)
 
 
 @pytest.fixture
@@ -71,24 +100,45 @@ def order(monkeypatch: pytest.MonkeyPatch) -> DataOrder:
 def test_the_next_window_is_read_from_the_middle_of_one_on_and_never_twice(order) -> None:
     loads = Loads()
     windows = Windows(order, load=loads)
-    first = windows.get(0, 0, is_past_middle=False)
+    first = windows.get(0, 0, read_next=False)
     assert first.text.tokens.tolist() == order.pieces(0, 0).tolist()
     assert len(loads.windows) == 1
     loads.loaded.clear()
-    windows.get(0, 0, is_past_middle=True)
+    windows.get(0, 0, read_next=True)
     assert loads.loaded.wait(10)
     assert loads.windows[1] == order.pieces(0, 1).tolist()
-    assert windows.get(0, 1, is_past_middle=False).text.tokens.tolist() == loads.windows[1]
+    assert windows.get(0, 1, read_next=False).text.tokens.tolist() == loads.windows[1]
     assert len(loads.windows) == 2
 
 
 def test_two_windows_are_held_and_an_epoch_follows_the_one_before(order) -> None:
-    windows = Windows(order, load=Loads())
+    loads = Loads()
+    windows = Windows(order, load=loads)
     for epoch, window in [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1)]:
-        windows.get(epoch, window, is_past_middle=False)
+        windows.get(epoch, window, read_next=False)
         assert windows.held <= 2
-        windows.get(epoch, window, is_past_middle=True)
+        windows.get(epoch, window, read_next=True)
         assert windows.held == 2
+    # The last one may still be on its way.
+    assert 6 <= len(loads.windows) <= 7
+    assert len(set(map(tuple, loads.windows))) == len(loads.windows)
+
+
+def test_a_host_that_never_comes_past_the_middle_holds_no_more(order) -> None:
+    windows = Windows(order, load=Loads())
+    for epoch in range(5):
+        for window in range(4):
+            windows.get(epoch, window, read_next=False)
+            assert windows.held <= 2
+
+
+def test_the_window_before_is_kept_for_who_is_a_little_late(order) -> None:
+    loads = Loads()
+    windows = Windows(order, load=loads)
+    windows.get(0, 0, read_next=True)
+    for window in (1, 0, 1):
+        windows.get(0, window, read_next=False)
+    assert len(loads.windows) == 2
 
 
 def test_a_window_that_could_not_be_read_is_read_when_asked_for_again(order) -> None:
@@ -96,7 +146,7 @@ def test_a_window_that_could_not_be_read_is_read_when_asked_for_again(order) -> 
     loads.broken = True
     windows = Windows(order, load=loads)
     with pytest.raises(UserError, match="is missing"):
-        windows.get(0, 0, is_past_middle=False)
+        windows.get(0, 0, read_next=False)
     loads.broken = False
-    found = windows.get(0, 0, is_past_middle=False).text.tokens
+    found = windows.get(0, 0, read_next=False).text.tokens
     assert found.tolist() == order.pieces(0, 0).tolist()

@@ -254,3 +254,16 @@ def test_a_position_of_an_earlier_version_is_of_the_length_that_its_config_had(
         file.write_text('{"next_example": 80}')
         _, restored = checkpoints.restore(1, jax.eval_shape(lambda: state))
     assert restored == DataPosition(80, config.data.sequence_length)
+
+
+def test_a_checkpoint_of_other_text_is_known_as_such(tmp_path):
+    def checkpoints(text: str) -> Checkpoints:
+        return Checkpoints(
+            tmp_path, PretrainConfig(), tokenizer_fingerprint="abc", text_fingerprint=text
+        )
+
+    with checkpoints("old") as first:
+        first.save(1, {"params": jnp.ones(2)}, position=DataPosition(8, 16), held_out_loss=None)
+    for text, is_other in (("old", False), ("new", True)):
+        with checkpoints(text) as later:
+            assert later.is_of_other_text(1) is is_other

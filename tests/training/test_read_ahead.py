@@ -123,3 +123,18 @@ def test_arrays_that_it_puts_on_devices_are_those_of_the_thread_that_asks() -> N
         for array, each in zip(items, rows, strict=True):
             assert array.sharding == sharding and len(array.addressable_shards) == 8
             np.testing.assert_array_equal(double(array), 2 * each)
+
+
+def test_an_error_in_closing_the_items_is_raised_and_nobody_waits_for_more():
+    class Stubborn:
+        def __iter__(self) -> "Stubborn":
+            return self
+
+        def __next__(self) -> int:
+            raise StopIteration
+
+        def close(self) -> None:
+            raise RuntimeError("will not close")
+
+    with ReadAhead(Stubborn()) as ahead, pytest.raises(RuntimeError, match="will not close"):
+        next(ahead)
