@@ -146,9 +146,9 @@ def test_a_run_says_only_what_its_user_wants_to_know(finished):
 def test_ctrl_c_while_preparing_says_what_is_kept_and_the_same_command_goes_on(
     tiny, start_spanbert, tmp_path
 ):
-    """Four million words: seconds of work, of which the signal meets the first."""
+    """Twelve million words: many seconds of work, of which the signal meets the first."""
     text = (tiny / "text.txt").read_text()
-    (tmp_path / "text.txt").write_text("\n".join([text] * 400))
+    (tmp_path / "text.txt").write_text("\n".join([text] * 1_200))
     (tmp_path / "tiny.py").write_text((tiny / "tiny.py").read_text())
     process = start_spanbert(
         "pretrain", "tiny.py:tiny", "--prepare.num-workers", "2",
