@@ -74,6 +74,8 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
         Tagger(tagging)  # fails here, before text is read for hours
     job = Job(config, folder, sources, record, progress, tagging)
     with nothing_half_written(folder, resumed=before is not None):
+        # First: whatever lies beside a record is ours, wherever this run may be killed.
+        record.write(folder)
         survey = _runner(config).survey(job)
         tokenizer = _tokenizer_in_folder(job, survey, loaded, resumed=before is not None)
         return _make_shards(job, survey, tokenizer)
@@ -116,8 +118,6 @@ def _tokenizer_in_folder(
     if loaded is None and resumed and names:
         return load_tokenizer(job.folder / names[0])
     tokenizer = loaded if loaded is not None else _train_tokenizer(job, survey)
-    # First: whatever lies beside a record is ours, wherever this run may be killed.
-    job.record.write(job.folder)
     tokenizer.save(job.folder)
     return tokenizer
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from spanbert_jax.config import PrepareConfig
-from spanbert_jax.corpus import files, local_runner, spilling, units
+from spanbert_jax.corpus import files, local_runner, local_survey, spilling, units
 from spanbert_jax.corpus.files import FullDisk
 from spanbert_jax.corpus.prepare import prepare
 from spanbert_jax.corpus.progress import SilentProgress
@@ -195,11 +195,16 @@ class FullAfter:
         path.write_bytes(b"".join(parts))
 
 
+SURVEYED = {"near_duplicates": 0.8, "mixture": (1.0,)}
+
+
 @pytest.mark.parametrize("when", ["writing", "closing"])
 @pytest.mark.parametrize("num_files", [0, 1, 4, 12, 70])
+@pytest.mark.parametrize("values", [{}, SURVEYED], ids=["as it comes", "surveyed"])
 def test_without_room_what_is_complete_is_kept(
-    config, small_units, tmp_path, folder_bytes, monkeypatch, num_files, when
+    config, small_units, tmp_path, folder_bytes, monkeypatch, num_files, when, values
 ):
+    config = dataclasses.replace(config, **values)
     run(config, out=str(tmp_path / "whole"))
     with monkeypatch.context() as patch:
         patch.setattr(files, "write_bytes", FullAfter(num_files, when=when))
@@ -208,6 +213,26 @@ def test_without_room_what_is_complete_is_kept(
     left = folder_bytes(tmp_path / "shards")
     assert len(left) == num_files
     assert not any(name.endswith(".tmp") for name in left)
+    run(config)
+    assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("values", [{"near_duplicates": 0.8}, {"mixture": (1.0,)}])
+@pytest.mark.parametrize("step", ["survey_corpus", "_collect", "tokenizer_sentences"])
+def test_interrupted_before_the_tokenizer_it_goes_on(
+    config, small_units, tmp_path, folder_bytes, monkeypatch, values, step
+):
+    config = dataclasses.replace(config, **values)
+    run(config, out=str(tmp_path / "whole"))
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    module = local_survey if step == "_collect" else local_runner
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step, interrupt)
+        with pytest.raises(KeyboardInterrupt, match="the same command goes on from there"):
+            run(config)
     run(config)
     assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
 
