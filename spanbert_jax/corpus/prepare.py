@@ -59,6 +59,7 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
         tag_model = identity_at_hand(config, recorded=recorded)
         now = make_record(config, inputs, loaded, tag_model=tag_model)
         check_same(folder, before=before, now=now)
+        remove_progress(folder)  # of a run that was killed behind its manifest
         progress.say(f"{folder}: found complete, nothing to do")
         return manifest
     sources = [find_source(spec) for spec in config.source]

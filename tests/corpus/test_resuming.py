@@ -217,6 +217,24 @@ def test_without_room_what_is_complete_is_kept(
     assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
 
 
+def test_killed_behind_its_manifest_it_leaves_no_progress_to_the_next_run(
+    config, tmp_path, folder_bytes, monkeypatch
+):
+    manifest = run(config, out=str(tmp_path / "whole"))
+
+    def interrupt(folder):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("spanbert_jax.corpus.prepare.remove_progress", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(config)
+    assert (tmp_path / "shards" / "in_progress").exists()
+    assert run(config) == manifest
+    assert not (tmp_path / "shards" / "in_progress").exists()
+    assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("values", [{"near_duplicates": 0.8}, {"mixture": (1.0,)}])
 @pytest.mark.parametrize("step", ["survey_corpus", "_collect", "tokenizer_sentences"])
 def test_interrupted_before_the_tokenizer_it_goes_on(
