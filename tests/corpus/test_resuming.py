@@ -61,6 +61,10 @@ def run(config: PrepareConfig, progress=None, **values):
     return prepare(dataclasses.replace(config, **values), progress=progress or SilentProgress())
 
 
+def interrupt(*arguments):
+    raise KeyboardInterrupt
+
+
 def test_killed_at_three_random_moments_it_makes_the_same_bytes(config, tmp_path, folder_bytes):
     def start(out: str) -> subprocess.Popen:
         values = vars(config) | {"out": str(tmp_path / out), "num_workers": 2}
@@ -134,6 +138,34 @@ def test_units_that_are_complete_are_not_encoded_again(
     again = encoded_at_first & set(encoded)
     assert 0 < len(again) < 60 and len(encoded_at_first | set(encoded)) == sum(SIZES)
     assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("unit_bytes", [3_000, 1 << 30])
+@pytest.mark.parametrize("values", [{}, {"near_duplicates": 0.8}])
+def test_units_that_were_cut_otherwise_are_made_anew(
+    config, small_units, tmp_path, folder_bytes, monkeypatch, unit_bytes, values
+):
+    config = dataclasses.replace(config, **values)
+    run(config, out=str(tmp_path / "whole"))
+    with monkeypatch.context() as patch:
+        patch.setattr(local_runner, "gather", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(config)
+    for damaged in (tmp_path / "shards" / "in_progress").glob("*-000003.unit"):
+        damaged.write_bytes(b"")
+    monkeypatch.setattr(units, "UNIT_BYTES", unit_bytes)
+    run(config)
+    assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
+
+
+def test_a_unit_that_vanishes_is_never_passed_over(config, small_units, monkeypatch):
+    def without_the_third(folder, kind):
+        return {number: unit for number, unit in find(folder, kind).items() if number != 2}
+
+    find = spilling.find_units
+    monkeypatch.setattr(spilling, "find_units", without_the_third)
+    with pytest.raises(AssertionError, match="unit 2 is missing"):
+        run(config)
 
 
 def test_only_documents_of_missing_shards_are_encoded_again(config, tmp_path, monkeypatch):
@@ -221,10 +253,6 @@ def test_killed_behind_its_manifest_it_leaves_no_progress_to_the_next_run(
     config, tmp_path, folder_bytes, monkeypatch
 ):
     manifest = run(config, out=str(tmp_path / "whole"))
-
-    def interrupt(folder):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
         patch.setattr("spanbert_jax.corpus.prepare.remove_progress", interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -242,10 +270,6 @@ def test_interrupted_before_the_tokenizer_it_goes_on(
 ):
     config = dataclasses.replace(config, **values)
     run(config, out=str(tmp_path / "whole"))
-
-    def interrupt(*arguments):
-        raise KeyboardInterrupt
-
     module = local_survey if step == "_collect" else local_runner
     with monkeypatch.context() as patch:
         patch.setattr(module, step, interrupt)
