@@ -13,7 +13,13 @@ from spanbert_jax.config import PrepareConfig
 from spanbert_jax.corpus.document_table import is_duplicate, sorted_order
 from spanbert_jax.corpus.held_out import held_out_limit
 from spanbert_jax.corpus.job import Job
-from spanbert_jax.corpus.mixture import histogram, is_beyond_mixture, mixture_limits, shares
+from spanbert_jax.corpus.mixture import (
+    check_no_source_is_empty,
+    histogram,
+    is_beyond_mixture,
+    mixture_limits,
+    shares,
+)
 from spanbert_jax.corpus.near_duplicates import NUM_HASHES, band_shape, bands, is_near_duplicate
 from spanbert_jax.corpus.scanning import SCANNED, ScannedDocuments, scan_documents, start_scan
 from spanbert_jax.corpus.spilling import Step, UnitContent, make_units
@@ -50,16 +56,18 @@ def survey_corpus(job: Job) -> Survey:
         totals = histogram(
             source_of, checks, rows["num_bytes"][order], num_sources=len(config.mixture)
         )
+        if len(order):
+            check_no_source_is_empty(totals, config)
         limits = mixture_limits(totals, config.mixture)
         beyond = is_beyond_mixture(source_of, checks, limits)
         dropped["documents beyond the mixture"] = rows["place"][order[beyond]]
         order, source_shares = order[~beyond], shares(totals, limits)
+    counts = Counter({reason: len(places) for reason, places in dropped.items()})
     if not len(order):
-        raise job.nothing_left(Counter({"documents": len(rows)}))
+        raise job.nothing_left(sum((Counter(unit.counts) for unit in units), counts))
     kept = rows["key"][order]
     limit, _ = held_out_limit(map(int, (kept.min(), kept.max())), config.held_out)
     left_out = np.sort(np.concatenate([*dropped.values(), np.zeros(0, np.uint64)]))
-    counts = Counter({reason: len(places) for reason, places in dropped.items()})
     return Survey(limit, PlaceSet(left_out), counts, source_shares)
 
 
@@ -76,7 +84,7 @@ def _collect(
         arrays["signatures"] = signatures
         for number, band in enumerate(bands(signatures, threshold=config.near_duplicates).T):
             arrays[f"band {number}"] = band
-    return UnitContent(arrays, (), Counter())
+    return UnitContent(arrays, (), sum((scanned.dropped for scanned, _ in results), Counter()))
 
 
 def _near_duplicates(

@@ -8,6 +8,9 @@ however many processes or machines.
 import numpy as np
 from jaxtyping import Bool, Int64, UInt64
 
+from spanbert_jax.config import PrepareConfig
+from spanbert_jax.errors import UserError
+
 _BINS = 1 << 16
 _SHIFT = np.uint64(48)
 
@@ -36,6 +39,19 @@ def add_to_histogram(
     num_bytes: Int64[np.ndarray, " documents"],
 ) -> None:
     np.add.at(totals, (sources, (checks >> _SHIFT).astype(np.int64)), num_bytes.astype(np.int64))
+
+
+def check_no_source_is_empty(
+    totals: Int64[np.ndarray, "sources bins"], config: PrepareConfig
+) -> None:
+    """Raise `UserError` naming the first source without text: nothing can be mixed with it."""
+    for spec, size in zip(config.source, totals.sum(axis=1).tolist(), strict=True):
+        if not size:
+            raise UserError(
+                f"--mixture {' '.join(map(str, config.mixture))}: every source must have text "
+                f"left, found none of --source {spec} once documents were dropped; leave that "
+                "source and its share out, drop less, or check its files"
+            )
 
 
 def mixture_limits(

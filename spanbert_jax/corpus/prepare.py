@@ -59,6 +59,7 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
         tag_model = identity_at_hand(config, recorded=recorded)
         now = make_record(config, inputs, loaded, tag_model=tag_model)
         check_same(folder, before=before, now=now)
+        remove_progress(folder)  # of a run that was killed behind its manifest
         progress.say(f"{folder}: found complete, nothing to do")
         return manifest
     sources = [find_source(spec) for spec in config.source]
@@ -74,6 +75,8 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
         Tagger(tagging)  # fails here, before text is read for hours
     job = Job(config, folder, sources, record, progress, tagging)
     with nothing_half_written(folder, resumed=before is not None):
+        # First: whatever lies beside a record is ours, wherever this run may be killed.
+        record.write(folder)
         survey = _runner(config).survey(job)
         tokenizer = _tokenizer_in_folder(job, survey, loaded, resumed=before is not None)
         return _make_shards(job, survey, tokenizer)
@@ -116,8 +119,6 @@ def _tokenizer_in_folder(
     if loaded is None and resumed and names:
         return load_tokenizer(job.folder / names[0])
     tokenizer = loaded if loaded is not None else _train_tokenizer(job, survey)
-    # First: whatever lies beside a record is ours, wherever this run may be killed.
-    job.record.write(job.folder)
     tokenizer.save(job.folder)
     return tokenizer
 

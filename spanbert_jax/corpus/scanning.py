@@ -24,19 +24,22 @@ class ScannedDocuments(NamedTuple):
     """`SCANNED` of every one; their places are numbers in the list that was scanned."""
     signatures: UInt32[np.ndarray, "documents hashes"]
     """No hashes where near duplicates are not looked for."""
+    dropped: Counter[str] = Counter()
+    """What is not among them, by reason."""
 
 
 def scan(raws: list[RawDocument], config: PrepareConfig) -> ScannedDocuments:
-    """What filters keep; what they drop is counted when the documents are encoded."""
+    """What filters keep, and counts of what they drop; the manifest's are those of encoding."""
     rows, signatures = [], []
+    dropped: Counter[str] = Counter()
     for number, raw in enumerate(raws):
-        if (document := keep_document(raw, config, Counter())) is not None:
+        if (document := keep_document(raw, config, dropped)) is not None:
             rows.append((document.key, document.check, number, document.num_bytes))
             if config.near_duplicates:
                 signatures.append(signature("\n".join(document.paragraphs)))
     width = NUM_HASHES if config.near_duplicates else 0
     return ScannedDocuments(
-        np.array(rows, SCANNED), np.array(signatures, np.uint32).reshape(len(rows), width)
+        np.array(rows, SCANNED), np.array(signatures, np.uint32).reshape(len(rows), width), dropped
     )
 
 

@@ -50,7 +50,7 @@ class Step(Generic[Result]):
 class _Task(NamedTuple):
     places: list[int]
     closes: dict[str, Any] | None = None
-    """Of the unit that ends with this task: number, end, final and counts."""
+    """Of the unit that ends with this task: number, begin, end, final and counts."""
 
 
 def make_units(job: Job, step: Step[Result], *, left_out: Container[int] = ()) -> list[Unit]:
@@ -61,7 +61,11 @@ def make_units(job: Job, step: Step[Result], *, left_out: Container[int] = ()) -
     folder = job.folder / FOLDER
     folder.mkdir(exist_ok=True)
     found = find_units(folder, step.kind)
-    complete = {number: unit for number, unit in found.items() if step.accepts(unit.about)}
+    complete = {
+        number: unit
+        for number, unit in found.items()
+        if unit.about.get("cut") == _cut() and step.accepts(unit.about)
+    }
     if complete:
         job.progress.say(f"{job.folder}: going on, {len(complete)} parts of the text are done")
     tasks: deque[_Task] = deque()
@@ -76,18 +80,33 @@ def make_units(job: Job, step: Step[Result], *, left_out: Container[int] = ()) -
         if task.closes is not None:
             _write(job, step, gathered, **task.closes)
             gathered = []
-    units = find_units(folder, step.kind)
-    return [units[number] for number in range(len(units)) if number in units]
+    return _whole_row(find_units(folder, step.kind))
+
+
+def _cut() -> list[int]:
+    """What decides where a unit ends; units that were cut otherwise do not fit together."""
+    return [units.UNIT_BYTES]
+
+
+def _whole_row(found: dict[int, Unit]) -> list[Unit]:
+    """The units up to the final one, each of which begins where the one before it ends."""
+    row: list[Unit] = []
+    while not row or not row[-1].final:
+        unit = found.get(len(row))
+        assert unit is not None, f"unit {len(row)} is missing"
+        assert unit.begin == (row[-1].end if row else 0), unit.path
+        row.append(unit)
+    return row
 
 
 def _write(
     job: Job, step: Step[Result], gathered: list[tuple[Result, list[int]]], *,
-    number: int, end: int, final: bool, counts: Counter[str],
+    number: int, begin: int, end: int, final: bool, counts: Counter[str],
 ) -> None:  # fmt: skip
     arrays, reasons, others = step.collect(gathered)
     write_unit(
-        job.folder / FOLDER / f"{step.kind}-{number:06d}.unit", arrays, end=end, final=final,
-        counts=counts + others, reasons=reasons, about=step.about,
+        job.folder / FOLDER / f"{step.kind}-{number:06d}.unit", arrays, begin=begin, end=end,
+        final=final, counts=counts + others, reasons=reasons, about=step.about | {"cut": _cut()},
     )  # fmt: skip
 
 
@@ -98,7 +117,8 @@ def _tasks(
     number, place = 0, 0
     reader: Iterator[ReadDocument] | None = None
     while True:
-        if (unit := complete.get(number)) is not None:
+        unit = complete.get(number)
+        if unit is not None and unit.begin == place:
             if unit.final:
                 return
             place, reader = unit.end, None
@@ -106,20 +126,23 @@ def _tasks(
             if reader is None:
                 reading = Reading()
                 reader = job.read(stage, start=place, reading=reading)
-            if (yield from _tasks_of_unit(number, reader, reading, tasks, left_out)):
+            place, final = yield from _tasks_of_unit(
+                number, place, reader, reading, tasks, left_out
+            )
+            if final:
                 return
         number += 1
 
 
 def _tasks_of_unit(
-    number: int, reader: Iterator[ReadDocument], reading: Reading, tasks: deque[_Task],
-    left_out: Container[int],
-) -> Generator[list[RawDocument], None, bool]:  # fmt: skip
-    """Documents until they make a unit. Returns whether it is the last one."""
+    number: int, begin: int, reader: Iterator[ReadDocument], reading: Reading,
+    tasks: deque[_Task], left_out: Container[int],
+) -> Generator[list[RawDocument], None, tuple[int, bool]]:  # fmt: skip
+    """Documents until they make a unit. Returns the place behind it, and whether it is the last."""
     counts: Counter[str] = Counter()
     raws: list[RawDocument] = []
     places: list[int] = []
-    size = end = 0
+    size, end = 0, begin
     final = True
     for place, num_bytes, raw in reader:
         counts["documents"] += 1
@@ -138,6 +161,7 @@ def _tasks_of_unit(
             raws, places, size = [], [], 0
     counts += reading.counts
     reading.counts.clear()
-    tasks.append(_Task(places, {"number": number, "end": end, "final": final, "counts": counts}))
+    closes = {"number": number, "begin": begin, "end": end, "final": final, "counts": counts}
+    tasks.append(_Task(places, closes))
     yield raws
-    return final
+    return end, final

@@ -23,6 +23,8 @@ class Unit:
     """A unit on disk: a line of JSON, padded, then its arrays one after the other."""
 
     path: epath.Path
+    begin: int
+    """Place from which it was read: where the one before it ends."""
     end: int
     """Place behind its last document."""
     final: bool

@@ -9,7 +9,7 @@ from spanbert_jax.config import PrepareConfig
 from spanbert_jax.corpus.mixture import histogram, is_beyond_mixture, mixture_limits, shares
 from spanbert_jax.corpus.prepare import prepare
 from spanbert_jax.corpus.progress import SilentProgress
-from spanbert_jax.errors import ConfigError
+from spanbert_jax.errors import ConfigError, UserError
 
 
 def corpus(sizes: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -98,6 +98,19 @@ def test_the_rule_is_the_same_in_other_files(config, write_stories, tmp_path):
 def test_mistakes_are_named(config, mixture, message):
     with pytest.raises(ConfigError, match=message):
         dataclasses.replace(config, mixture=mixture)
+
+
+def test_a_source_without_text_is_named(config, tmp_path):
+    (tmp_path / "stub.txt").write_text("Tiny.\n")
+    stub = f"text:{tmp_path}/stub.txt"
+    with pytest.raises(
+        UserError, match=r"--mixture 0.4 0.6: every source must have text left, found none .*stub"
+    ):
+        prepare(
+            dataclasses.replace(config, source=(config.source[0], stub), min_characters=20),
+            progress=SilentProgress(),
+        )
+    assert not (tmp_path / "shards").exists()
 
 
 def test_what_is_kept_is_spread_over_all_shards(config):

@@ -464,6 +464,21 @@ def test_an_empty_corpus_is_an_error(config, tmp_path, content):
     assert not (tmp_path / "shards").exists()
 
 
+@pytest.mark.parametrize(
+    "values", [{}, {"near_duplicates": 0.8}, {"mixture": (1.0,)}, {"exact_duplicates": "keep"}]
+)
+def test_nothing_left_says_how_many_documents_there_were_and_why_they_went(
+    config, tmp_path, values
+):
+    (tmp_path / "copies.txt").write_text("\n\n".join([document(0), document(0), document(1)]))
+    with pytest.raises(
+        UserError,
+        match="left of its 3 documents .3 documents shorter than --min-characters.; lower",
+    ):
+        run(config, source=(f"text:{tmp_path}/copies.txt",), min_characters=10**6, **values)
+    assert not (tmp_path / "shards").exists()
+
+
 def test_a_corpus_of_which_nothing_is_left_is_an_error(config, tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_PIECES, "a"]))
     (tmp_path / "blank.jsonl").write_text('{"text": " "}\n{"text": "\\n"}\n')

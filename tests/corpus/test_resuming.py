@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from spanbert_jax.config import PrepareConfig
-from spanbert_jax.corpus import files, local_runner, spilling, units
+from spanbert_jax.corpus import files, local_runner, local_survey, spilling, units
 from spanbert_jax.corpus.files import FullDisk
 from spanbert_jax.corpus.prepare import prepare
 from spanbert_jax.corpus.progress import SilentProgress
@@ -59,6 +59,10 @@ def small_units(monkeypatch):
 
 def run(config: PrepareConfig, progress=None, **values):
     return prepare(dataclasses.replace(config, **values), progress=progress or SilentProgress())
+
+
+def interrupt(*arguments):
+    raise KeyboardInterrupt
 
 
 def test_killed_at_three_random_moments_it_makes_the_same_bytes(config, tmp_path, folder_bytes):
@@ -136,6 +140,34 @@ def test_units_that_are_complete_are_not_encoded_again(
     assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("unit_bytes", [3_000, 1 << 30])
+@pytest.mark.parametrize("values", [{}, {"near_duplicates": 0.8}])
+def test_units_that_were_cut_otherwise_are_made_anew(
+    config, small_units, tmp_path, folder_bytes, monkeypatch, unit_bytes, values
+):
+    config = dataclasses.replace(config, **values)
+    run(config, out=str(tmp_path / "whole"))
+    with monkeypatch.context() as patch:
+        patch.setattr(local_runner, "gather", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(config)
+    for damaged in (tmp_path / "shards" / "in_progress").glob("*-000003.unit"):
+        damaged.write_bytes(b"")
+    monkeypatch.setattr(units, "UNIT_BYTES", unit_bytes)
+    run(config)
+    assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
+
+
+def test_a_unit_that_vanishes_is_never_passed_over(config, small_units, monkeypatch):
+    def without_the_third(folder, kind):
+        return {number: unit for number, unit in find(folder, kind).items() if number != 2}
+
+    find = spilling.find_units
+    monkeypatch.setattr(spilling, "find_units", without_the_third)
+    with pytest.raises(AssertionError, match="unit 2 is missing"):
+        run(config)
+
+
 def test_only_documents_of_missing_shards_are_encoded_again(config, tmp_path, monkeypatch):
     manifest = run(config)
     lost = manifest.splits["train"][1]
@@ -195,11 +227,16 @@ class FullAfter:
         path.write_bytes(b"".join(parts))
 
 
+SURVEYED = {"near_duplicates": 0.8, "mixture": (1.0,)}
+
+
 @pytest.mark.parametrize("when", ["writing", "closing"])
 @pytest.mark.parametrize("num_files", [0, 1, 4, 12, 70])
+@pytest.mark.parametrize("values", [{}, SURVEYED], ids=["as it comes", "surveyed"])
 def test_without_room_what_is_complete_is_kept(
-    config, small_units, tmp_path, folder_bytes, monkeypatch, num_files, when
+    config, small_units, tmp_path, folder_bytes, monkeypatch, num_files, when, values
 ):
+    config = dataclasses.replace(config, **values)
     run(config, out=str(tmp_path / "whole"))
     with monkeypatch.context() as patch:
         patch.setattr(files, "write_bytes", FullAfter(num_files, when=when))
@@ -208,6 +245,36 @@ def test_without_room_what_is_complete_is_kept(
     left = folder_bytes(tmp_path / "shards")
     assert len(left) == num_files
     assert not any(name.endswith(".tmp") for name in left)
+    run(config)
+    assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
+
+
+def test_killed_behind_its_manifest_it_leaves_no_progress_to_the_next_run(
+    config, tmp_path, folder_bytes, monkeypatch
+):
+    manifest = run(config, out=str(tmp_path / "whole"))
+    with monkeypatch.context() as patch:
+        patch.setattr("spanbert_jax.corpus.prepare.remove_progress", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(config)
+    assert (tmp_path / "shards" / "in_progress").exists()
+    assert run(config) == manifest
+    assert not (tmp_path / "shards" / "in_progress").exists()
+    assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("values", [{"near_duplicates": 0.8}, {"mixture": (1.0,)}])
+@pytest.mark.parametrize("step", ["survey_corpus", "_collect", "tokenizer_sentences"])
+def test_interrupted_before_the_tokenizer_it_goes_on(
+    config, small_units, tmp_path, folder_bytes, monkeypatch, values, step
+):
+    config = dataclasses.replace(config, **values)
+    run(config, out=str(tmp_path / "whole"))
+    module = local_survey if step == "_collect" else local_runner
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step, interrupt)
+        with pytest.raises(KeyboardInterrupt, match="the same command goes on from there"):
+            run(config)
     run(config)
     assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
 
