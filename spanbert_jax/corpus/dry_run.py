@@ -5,6 +5,7 @@ documents of the files are like, the rest is taken to be.
 """
 
 import dataclasses
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -12,15 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from spanbert_jax.config import PrepareConfig
-from spanbert_jax.corpus.document_table import concatenate, is_duplicate, sorted_order, table_of
+from spanbert_jax.corpus.document_table import is_duplicate, sorted_order, table_of
 from spanbert_jax.corpus.documents import RawDocument, Reading, Source
 from spanbert_jax.corpus.encoding import EncodedDocuments, Encoder
+from spanbert_jax.corpus.files import as_path
+from spanbert_jax.corpus.filters import keep_document
 from spanbert_jax.corpus.job import num_cores, parts_of
 from spanbert_jax.corpus.near_duplicates import bands, is_near_duplicate
+from spanbert_jax.corpus.output_folder import earlier_record
+from spanbert_jax.corpus.prepare import found_complete
+from spanbert_jax.corpus.record import check_same, make_record
 from spanbert_jax.corpus.scanning import scan
 from spanbert_jax.corpus.shards import token_dtype
 from spanbert_jax.corpus.sources import find_source
 from spanbert_jax.corpus.survey import mark_shared
+from spanbert_jax.corpus.tagging import Tagger, find_tagging
 from spanbert_jax.corpus.tfds import TfdsSource
 from spanbert_jax.corpus.tokenizers import Tokenizer, train_tokenizer
 from spanbert_jax.errors import UserError
@@ -44,7 +51,12 @@ class _Sample:
 
 def dry_run(config: PrepareConfig, tokenizer: Tokenizer | None) -> list[str]:
     """What would happen, as lines; a tokenizer that would be trained is replaced by a small one."""
+    if found_complete(config, tokenizer) is not None:
+        return [f"{config.out}: is complete; prepare would do nothing"]
+    tagging = find_tagging(config)
+    tagger = None if tagging is None else Tagger(tagging)
     sources = [find_source(spec) for spec in config.source]
+    _check_resumable(config, sources, tokenizer, tag_model=tagging.identity if tagging else "")
     absent = [it for it in sources if isinstance(it, TfdsSource) and not it.is_prepared]
     lines = [f"{it.spec}: would be downloaded and prepared first, not looked at" for it in absent]
     samples = [_take_sample(it, len(sources)) for it in sources if it not in absent]
@@ -53,12 +65,18 @@ def dry_run(config: PrepareConfig, tokenizer: Tokenizer | None) -> list[str]:
         return [*lines, "no document was found: prepare would stop with an error"]
     lines += [_describe(sample) for sample in samples]
     small = tokenizer or _small_tokenizer(config, raws)
+    if small is None:
+        reasons = Counter[str]()
+        for raw in raws:
+            keep_document(raw, config, reasons)
+        return [*lines, f"nothing is left of the sample: {_listed(reasons)}"]
+    # One process is timed, as each of those that would work.
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     began = time.perf_counter()
-    encoded = Encoder(small, config).encode(raws)
+    encoded = Encoder(small, config, tagger=tagger).encode(raws)
     seconds = time.perf_counter() - began
     dropped, kept_share = _dropped(encoded, raws, config)
-    found = ", ".join(f"{count:,} {reason}" for reason, count in sorted(dropped.items()))
-    lines.append(f"left out of the {len(raws):,} documents of the sample: {found or 'nothing'}")
+    lines.append(f"left out of the {len(raws):,} documents of the sample: {_listed(dropped)}")
     if config.exact_duplicates == "drop" or config.near_duplicates:
         lines.append("duplicates were looked for in the sample alone: expect more in the whole")
     characters = sum(len(raw.text) for raw in raws)
@@ -67,6 +85,22 @@ def dry_run(config: PrepareConfig, tokenizer: Tokenizer | None) -> list[str]:
         config, encoded, small, trained=tokenizer is None, scale=whole * kept_share,
         seconds=seconds * _whole_over_sample(samples), speed=characters / seconds,
     )  # fmt: skip
+
+
+def _check_resumable(
+    config: PrepareConfig, sources: list[Source], loaded: Tokenizer | None, *, tag_model: str
+) -> None:
+    """Raise `UserError` where prepare would not go on in the folder, begun with other options."""
+    folder = as_path(config.out)
+    before = earlier_record(folder)
+    if before is not None and not any(isinstance(it, TfdsSource) for it in sources):
+        inputs = {item.name: item.size for source in sources for item in source.inputs}
+        now = make_record(config, inputs, loaded, tag_model=tag_model)
+        check_same(folder, before=before, now=now)
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items())) or "nothing"
 
 
 def _take_sample(source: Source, num_sources: int) -> _Sample:
@@ -100,19 +134,20 @@ def _describe(sample: _Sample) -> str:
     )
 
 
-def _small_tokenizer(config: PrepareConfig, raws: list[RawDocument]) -> Tokenizer:
-    """A tokenizer of the kind that would be trained, on a piece of the sample."""
+def _small_tokenizer(config: PrepareConfig, raws: list[RawDocument]) -> Tokenizer | None:
+    """A tokenizer of the kind that would be trained, on some of the sample; None without text."""
     encoder = Encoder(None, config)
     kept = (encoder.keep(raw, Counter()) for raw in raws[:: max(1, len(raws) // 2_000)])
     sentences = [sentence for document in kept for sentence in encoder.sentences(document)]
-    for size in _SMALL_VOCABULARIES:
-        if size <= config.vocab_size:
-            try:
-                trained = dataclasses.replace(config, vocab_size=size)
-                return train_tokenizer(trained, iter(sentences))
-            except UserError as error:
-                refused = error
-    raise refused
+    sizes = [size for size in _SMALL_VOCABULARIES if size <= config.vocab_size]
+    for size in sizes if sentences else ():
+        try:
+            return train_tokenizer(dataclasses.replace(config, vocab_size=size), iter(sentences))
+        except UserError:
+            # The text is too short for so many entries, or its letters are more than that.
+            if size == sizes[-1]:
+                raise
+    return None
 
 
 def _dropped(
@@ -120,7 +155,6 @@ def _dropped(
 ) -> tuple[Counter[str], float]:
     """What would go from the sample, by reason, and the share of its tokens that stays."""
     table, dropped = table_of(encoded, range(len(raws)))
-    table = concatenate([table])
     dropped.update(dict(zip(table.reasons, table.counts.sum(axis=0).tolist(), strict=True)))
     order = sorted_order(table.rows)
     if config.exact_duplicates == "drop":
@@ -166,9 +200,9 @@ def _estimates(
     size = tokens * width + 4 * rows * scale
     cores = config.num_workers or num_cores()
     passes = 1.0 + (0.5 if config.near_duplicates or config.mixture else 0.0)
-    exact = f"with a small tokenizer of {tokenizer.vocab_size:,} entries, trained on the sample"
+    how = f"with a small tokenizer of {tokenizer.vocab_size:,} entries, trained on the sample"
     return [
-        f"about {tokens:,.0f} tokens ({exact if trained else 'with the tokenizer given'})",
+        f"about {tokens:,.0f} tokens ({how if trained else 'with the tokenizer given'})",
         f"{max(1, -(-int(tokens) // config.shard_tokens)):,} shards of {config.shard_tokens:,} "
         f"tokens, about {size / 1e6:,.1f} MB on disk, and twice that while they are made",
         f"about {_duration(seconds * passes / cores)} with {cores} processes, at "

@@ -52,13 +52,7 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
         raise UserError("--dry-run: is of `spanbert prepare` alone; leave it out here")
     folder = as_path(config.out)
     before = earlier_record(folder)
-    if before is not None and (manifest := complete_manifest(folder)) is not None:
-        # What the sources name may be gone, or on another machine: the shards hold its text.
-        inputs = before.inputs | inputs_at_hand(config.source, recorded=before.inputs)
-        recorded = str(before.options.get("tag_model", ""))
-        tag_model = identity_at_hand(config, recorded=recorded)
-        now = make_record(config, inputs, loaded, tag_model=tag_model)
-        check_same(folder, before=before, now=now)
+    if (manifest := found_complete(config, loaded)) is not None:
         remove_progress(folder)  # of a run that was killed behind its manifest
         progress.say(f"{folder}: found complete, nothing to do")
         return manifest
@@ -80,6 +74,23 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
         survey = _runner(config).survey(job)
         tokenizer = _tokenizer_in_folder(job, survey, loaded, resumed=before is not None)
         return _make_shards(job, survey, tokenizer)
+
+
+def found_complete(config: PrepareConfig, loaded: Tokenizer | None) -> Manifest | None:
+    """The manifest of the shards that `config` asks for, where they are complete.
+
+    Raises `UserError` where the folder holds complete shards of something else.
+    """
+    folder = as_path(config.out)
+    before = earlier_record(folder)
+    if before is None or (manifest := complete_manifest(folder)) is None:
+        return None
+    # What the sources name may be gone, or on another machine: the shards hold its text.
+    inputs = before.inputs | inputs_at_hand(config.source, recorded=before.inputs)
+    tag_model = identity_at_hand(config, recorded=str(before.options.get("tag_model", "")))
+    now = make_record(config, inputs, loaded, tag_model=tag_model)
+    check_same(folder, before=before, now=now)
+    return manifest
 
 
 def _loaded_tokenizer(config: PrepareConfig) -> Tokenizer | None:

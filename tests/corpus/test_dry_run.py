@@ -79,3 +79,22 @@ def test_mistakes_are_named_as_in_earnest(config, tmp_path):
     with pytest.raises(UserError, match="--dry-run: is of `spanbert prepare` alone"):
         prepare(config, progress=SilentProgress())
     assert not (tmp_path / "shards").exists()
+
+
+def test_a_folder_that_is_there_is_said_to_be_complete_or_of_something_else(config, capsys):
+    prepare(dataclasses.replace(config, dry_run=False), progress=SilentProgress())
+    run(config)
+    assert capsys.readouterr().out == f"{config.out}: is complete; prepare would do nothing\n"
+    with pytest.raises(UserError, match="was made with --min-characters 20, not 30"):
+        run(dataclasses.replace(config, min_characters=30))
+
+
+def test_filters_that_leave_nothing_are_named(config, capsys):
+    run(dataclasses.replace(config, min_characters=10**9))
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == ("nothing is left of the sample: 602 documents shorter than --min-characters")
+
+
+def test_a_tag_whose_pipeline_is_not_there_is_named(config):
+    with pytest.raises(UserError, match="--tag-model no_such_pipeline"):
+        run(dataclasses.replace(config, tag="spacy:ents", tag_model="no_such_pipeline"))
