@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from etils import epath
 
 from spanbert_jax.config import PrepareConfig
 from spanbert_jax.corpus import files, local_runner, local_survey, spilling, units
@@ -116,6 +117,18 @@ def test_killed_at_a_moment_of_every_stage_it_makes_the_same_bytes(config, tmp_p
     assert folder_bytes(folder) == folder_bytes(tmp_path / "whole")
 
 
+def test_killed_while_it_writes_its_first_file_it_leaves_nothing_to_the_next_run(
+    config, tmp_path, folder_bytes
+):
+    run(config, out=str(tmp_path / "whole"))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / f"prepare.json.spanbert-{ended.pid}.tmp").write_text("half")
+    run(config)
+    assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 def test_processes_end_with_one_that_is_killed(config, tmp_path):
     values = vars(config) | {"num_workers": 2}
@@ -191,6 +204,54 @@ def test_units_that_were_cut_otherwise_are_made_anew(
     monkeypatch.setattr(units, "UNIT_BYTES", unit_bytes)
     run(config)
     assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("values", [{}, {"near_duplicates": 0.8}])
+def test_units_of_short_documents_are_cut_by_their_number(
+    config, tmp_path, folder_bytes, monkeypatch, values
+):
+    config = dataclasses.replace(config, **values)
+    run(config, out=str(tmp_path / "whole"))
+    monkeypatch.setattr(units, "UNIT_DOCUMENTS", 100)
+    written = Written()
+    monkeypatch.setattr(spilling, "write_unit", written)
+    run(config)
+    num_units = -(-sum(SIZES) // 100)
+    assert written.num_documents == ([100] * (num_units - 1) + [sum(SIZES) % 100]) * (
+        2 if values else 1
+    )
+    assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
+
+
+class Written:
+    """Remembers how many documents the units are of that it writes."""
+
+    def __init__(self) -> None:
+        self.num_documents: list[int] = []
+
+    def __call__(self, path, arrays, **header) -> None:
+        self.num_documents.append(header["counts"]["documents"])
+        units.write_unit(path, arrays, **header)
+
+
+def test_a_unit_is_opened_once_for_each_shard(config, small_units, monkeypatch):
+    opened: list[str] = []
+
+    class Opened(type(epath.Path(config.out))):
+        def open(self, *arguments, **options):
+            opened.append(self.name)
+            return super().open(*arguments, **options)
+
+    def gather(found, ranges):
+        watched = [dataclasses.replace(it, path=Opened(it.path)) for it in found]
+        num_opened.append(len(watched) * (1 + len(ranges)))
+        return original(watched, ranges)
+
+    num_opened: list[int] = []
+    original = local_runner.gather
+    monkeypatch.setattr(local_runner, "gather", gather)
+    run(config)
+    assert [len(opened)] == num_opened and num_opened[0] > 50
 
 
 def test_a_unit_that_vanishes_is_never_passed_over(config, small_units, monkeypatch):
