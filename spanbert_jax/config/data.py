@@ -201,9 +201,10 @@ class PrepareConfig:
     exact_duplicates: Literal["drop", "keep"] = "drop"
     """Of documents with the same text, only the first one is kept."""
     near_duplicates: float = 0.0
-    """Of documents that share this part of their runs of five words (Jaccard similarity, estimated
-    by MinHash) one is kept; 0 keeps all, 0.8 is usual. Needs datasketch: `pip install
-    'spanbert_jax[dedup]'`."""
+    """A document goes if one before it, in the order of the hashes of their text, shares this part
+    of its runs of five words (Jaccard similarity, estimated by MinHash). It goes even if that one
+    goes too: in a chain of them, also documents that are unlike all that stay. 0 keeps all, 0.8 is
+    usual. Needs datasketch: `pip install 'spanbert_jax[dedup]'`."""
     mixture: tuple[float, ...] = ()
     """Share of each source in the text, in their order: `--mixture 0.7 0.3`. The source that is
     scarcest for its share is used whole, of the others documents are left out. None uses all."""

@@ -42,29 +42,31 @@ def arrays_of(table: DocumentTable) -> dict[str, np.ndarray]:
 
 def read_rows(unit: Unit, rows: slice) -> DocumentTable:
     """Some rows of a unit."""
-    first, last = (unit.read("ends", at, at + 1)[0].tolist() for at in (rows.start, rows.stop))
-    return DocumentTable(
-        unit.read("rows", rows.start, rows.stop),
-        unit.read("tokens", first[0], last[0]),
-        unit.read("sentence_lengths", first[1], last[1]),
-        unit.read("spans", first[2], last[2]),
-        unit.read("counts", rows.start, rows.stop),
-        unit.reasons,
-    )
+    with unit.open() as opened:
+        first, last = (opened.read("ends", at, at + 1)[0] for at in (rows.start, rows.stop))
+        return DocumentTable(
+            opened.read("rows", rows.start, rows.stop),
+            opened.read("tokens", int(first[0]), int(last[0])),
+            opened.read("sentence_lengths", int(first[1]), int(last[1])),
+            opened.read("spans", int(first[2]), int(last[2])),
+            opened.read("counts", rows.start, rows.stop),
+            unit.reasons,
+        )
 
 
 def gather(units: Sequence[Unit], ranges: Iterable[KeyRange]) -> Iterable[DocumentTable]:
     """The documents with keys of each range, out of all units."""
     wanted = list(ranges)
-    places = [[keys_between(rows, *range) for range in wanted] for rows in map(_rows, units)]
+    places = [[keys_between(rows, *keys) for keys in wanted] for rows in map(_rows, units)]
     for shard in range(len(wanted)):
         yield concatenate(
             [read_rows(unit, place[shard]) for unit, place in zip(units, places, strict=True)]
         )
 
 
-def _rows(unit: Unit) -> np.ndarray:
-    return unit.read("rows")
+def _rows(unit: Unit, rows: slice = slice(0, None)) -> np.ndarray:
+    with unit.open() as opened:
+        return opened.read("rows", rows.start, rows.stop)
 
 
 def sorted_rows(units: Sequence[Unit]) -> Iterable[np.ndarray]:
@@ -77,10 +79,7 @@ def sorted_rows(units: Sequence[Unit]) -> Iterable[np.ndarray]:
         for rows in map(_rows, units)
     ]
     for part in range(number):
-        found = [
-            unit.read("rows", place[part].start, place[part].stop)
-            for unit, place in zip(units, places, strict=True)
-        ]
+        found = [_rows(unit, place[part]) for unit, place in zip(units, places, strict=True)]
         rows = np.concatenate(found) if found else np.zeros(0, ROWS)
         yield rows[sorted_order(rows)]
 

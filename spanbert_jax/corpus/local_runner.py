@@ -31,7 +31,7 @@ from spanbert_jax.corpus.shard_writer import (
     find_complete_shards,
     write_complete_shard,
 )
-from spanbert_jax.corpus.sharding import ShardPlan, plan_shards
+from spanbert_jax.corpus.sharding import ShardPlan, merge_adjacent, plan_shards
 from spanbert_jax.corpus.shards import SPLITS
 from spanbert_jax.corpus.spilling import Step, UnitContent, make_units
 from spanbert_jax.corpus.survey import Survey
@@ -135,7 +135,7 @@ def missing_keys(
     """Keys of the shards that are to be made."""
     if plan is None:
         return ALL_KEYS
-    return tuple(
+    return merge_adjacent(
         keys
         for split in SPLITS
         for number, keys in enumerate(plan.ranges(split))

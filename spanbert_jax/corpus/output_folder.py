@@ -96,9 +96,9 @@ def _claim(folder: epath.Path, *, resumed: bool) -> frozenset[str]:
                 f"{', '.join(foreign[:3])}{' ...' * (len(foreign) > 3)} of no earlier run of "
                 "prepare; choose another folder, or move them away"
             )
-        if resumed:
-            _remove_files_of_killed_runs(folder)
-        trial = folder / f"writable{temporary_suffix()}"
+        _remove_files_of_killed_runs(folder)
+        # Named as one of ours, so that a run killed here leaves nothing for ever.
+        trial = folder / f"{RECORD_FILE}{temporary_suffix()}"
         trial.write_text("")
         trial.unlink()
     except OSError as error:

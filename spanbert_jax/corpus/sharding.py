@@ -1,6 +1,7 @@
 """Which shard a document belongs to: a rule on its key, once the tokens of a split are counted."""
 
 import itertools
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from spanbert_jax.corpus.encoding import KeyRange
@@ -34,6 +35,20 @@ class ShardPlan(NamedTuple):
 
 def split_range(split: str, *, held_out_limit: int) -> KeyRange:
     return (0, held_out_limit) if split == "held_out" else (held_out_limit, KEY_RANGE)
+
+
+def merge_adjacent(ranges: Iterable[KeyRange]) -> tuple[KeyRange, ...]:
+    """The same keys in as few ranges as can be; every document is compared with each of them.
+
+    merge_adjacent([(3, 5), (7, 9), (0, 3)]) -> ((0, 5), (7, 9))
+    """
+    merged: list[KeyRange] = []
+    for begin, end in sorted(ranges):
+        if merged and merged[-1][1] == begin:
+            merged[-1] = (merged[-1][0], end)
+        else:
+            merged.append((begin, end))
+    return tuple(merged)
 
 
 def plan_shards(num_tokens: dict[str, int], *, held_out_limit: int, shard_tokens: int) -> ShardPlan:

@@ -85,7 +85,7 @@ def make_units(job: Job, step: Step[Result], *, left_out: Container[int] = ()) -
 
 def _cut() -> list[int]:
     """What decides where a unit ends; units that were cut otherwise do not fit together."""
-    return [units.UNIT_BYTES]
+    return [units.UNIT_BYTES, units.UNIT_DOCUMENTS]
 
 
 def _whole_row(found: dict[int, Unit]) -> list[Unit]:
@@ -152,7 +152,8 @@ def _tasks_of_unit(
             raws.append(raw)
             places.append(place)
             size += len(raw.text)
-        if counts["text bytes"] >= units.UNIT_BYTES:
+        is_full = counts["text bytes"] >= units.UNIT_BYTES
+        if is_full or counts["documents"] >= units.UNIT_DOCUMENTS:
             final = False
             break
         if size >= TASK_CHARACTERS:

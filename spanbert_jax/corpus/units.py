@@ -1,13 +1,15 @@
 """Units: what consecutive documents came to, a file each, so that a killed run goes on behind them.
 
-A unit is about 64 MB of text. Its rows are sorted by key, so that those of one shard lie together:
-shards are gathered from all units without holding more than one shard in memory.
+A unit is about 64 MB of text, or 100,000 documents where they are short. Its rows are sorted by
+key, so that those of one shard lie together: shards are gathered from all units without holding
+more than one shard in memory.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from etils import epath
@@ -15,6 +17,8 @@ from etils import epath
 from spanbert_jax.corpus.files import write_file
 
 UNIT_BYTES = 64_000_000
+# A document takes some 3 kB while its unit is put together, however short it is.
+UNIT_DOCUMENTS = 100_000
 FOLDER = "in_progress"
 
 
@@ -38,15 +42,33 @@ class Unit:
     shapes: dict[str, tuple[int, ...]]
     reasons: tuple[str, ...] = field(default=())
 
+    def read(self, array: str) -> np.ndarray:
+        """One of its arrays."""
+        with self.open() as unit:
+            return unit.read(array)
+
+    @contextmanager
+    def open(self) -> Iterator["OpenUnit"]:
+        """For reading several pieces of it: opening a file is slow on distant disks."""
+        with self.path.open("rb") as file:
+            yield OpenUnit(self, file)
+
+
+class OpenUnit(NamedTuple):
+    """A unit with its file open."""
+
+    unit: Unit
+    file: IO[bytes]
+
     def read(self, array: str, begin: int = 0, end: int | None = None) -> np.ndarray:
         """Rows [begin, end) of one of its arrays."""
-        rows, *rest = self.shapes[array]
+        rows, *rest = self.unit.shapes[array]
+        dtype = self.unit.dtypes[array]
         end = rows if end is None else end
-        width = self.dtypes[array].itemsize * int(np.prod(rest, dtype=np.int64))
-        with self.path.open("rb") as file:
-            file.seek(self.offsets[array] + begin * width)
-            content = file.read((end - begin) * width)
-        return np.frombuffer(content, self.dtypes[array]).reshape(end - begin, *rest)
+        width = dtype.itemsize * int(np.prod(rest, dtype=np.int64))
+        self.file.seek(self.unit.offsets[array] + begin * width)
+        content = self.file.read((end - begin) * width)
+        return np.frombuffer(content, dtype).reshape(end - begin, *rest)
 
 
 def write_unit(path: epath.Path, arrays: Mapping[str, np.ndarray], **header: Any) -> None:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from etils import epath
 
 from spanbert_jax.config import PrepareConfig
 from spanbert_jax.corpus import files, local_runner, local_survey, spilling, units
@@ -21,15 +22,28 @@ from spanbert_jax.corpus.progress import SilentProgress
 from spanbert_jax.errors import UserError
 
 # Units and tasks so small that there are many of them.
+# Once there are so many files of a pattern, the next one is half written, and the rest never comes.
 PROGRAM = """
+import time
+from pathlib import Path
+
 from spanbert_jax.config import PrepareConfig
-from spanbert_jax.corpus import spilling, units
+from spanbert_jax.corpus import files, spilling, units
 from spanbert_jax.corpus.prepare import prepare
 from spanbert_jax.corpus.progress import SilentProgress
 
 if __name__ == "__main__":
     units.UNIT_BYTES, spilling.TASK_CHARACTERS = 8_000, 3_000
-    prepare(PrepareConfig(**{config!r}), progress=SilentProgress())
+    config, write_bytes = PrepareConfig(**{config!r}), files.write_bytes
+
+    def write_or_wait(path, *parts):
+        if {number} and len(list(Path(config.out).glob({pattern!r}))) >= {number}:
+            write_bytes(path, parts[0][: len(parts[0]) // 2])
+            time.sleep(600)
+        write_bytes(path, *parts)
+
+    files.write_bytes = write_or_wait
+    prepare(config, progress=SilentProgress())
 """
 SIZES = [1, 40, 3, 300, 1, 1, 150]
 
@@ -65,26 +79,60 @@ def interrupt(*arguments):
     raise KeyboardInterrupt
 
 
-def test_killed_at_three_random_moments_it_makes_the_same_bytes(config, tmp_path, folder_bytes):
-    def start(out: str) -> subprocess.Popen:
-        values = vars(config) | {"out": str(tmp_path / out), "num_workers": 2}
-        return subprocess.Popen([sys.executable, "-c", PROGRAM.format(config=values)])
+# Behind a file of every stage: its name, and how many of its kind there are to be.
+MOMENTS = {
+    "prepare.json": 1,
+    "in_progress/scanned-*.unit": 1,
+    "in_progress/scanned-??????.unit": 4,
+    "tokenizer.model": 1,
+    "in_progress/encoded-*.unit": 1,
+    "in_progress/encoded-??????.unit": 5,
+    "train-*.json": 3,
+    "unigram.npy": 1,
+}
 
-    began = time.monotonic()
+
+def test_killed_at_a_moment_of_every_stage_it_makes_the_same_bytes(config, tmp_path, folder_bytes):
+    folder, source = tmp_path / "shards", random.Random(0)
+
+    def start(out: str, pattern: str = "", number: int = 0) -> subprocess.Popen:
+        values = vars(config) | {
+            "out": str(tmp_path / out), "num_workers": 2, "near_duplicates": 0.8,
+        }  # fmt: skip
+        program = PROGRAM.format(config=values, pattern=pattern, number=number)
+        return subprocess.Popen([sys.executable, "-c", program])
+
     assert start("whole").wait() == 0
-    seconds = time.monotonic() - began
-    for moment in random.choices(range(20, 100), k=3):
-        killed = start("shards")
-        time.sleep(seconds * moment / 100)
-        killed.send_signal(signal.SIGKILL)
-        killed.wait()
+    for pattern, number in MOMENTS.items():
+        assert len(list(folder.glob(pattern))) < number, pattern
+        killed = start("shards", pattern, number)
+        while killed.poll() is None and len(list(folder.glob(pattern))) < number:
+            time.sleep(0.002)
+        time.sleep(source.uniform(0.0, 0.1))
+        assert killed.poll() is None, f"ended before it was killed behind {pattern}"
+        killed.kill()
+        assert killed.wait() == -signal.SIGKILL
+        assert not (folder / "manifest.json").exists()
     assert start("shards").wait() == 0
+    assert folder_bytes(folder) == folder_bytes(tmp_path / "whole")
+
+
+def test_killed_while_it_writes_its_first_file_it_leaves_nothing_to_the_next_run(
+    config, tmp_path, folder_bytes
+):
+    run(config, out=str(tmp_path / "whole"))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / f"prepare.json.spanbert-{ended.pid}.tmp").write_text("half")
+    run(config)
     assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 def test_processes_end_with_one_that_is_killed(config, tmp_path):
-    program = PROGRAM.format(config=vars(config) | {"num_workers": 2})
+    values = vars(config) | {"num_workers": 2}
+    program = PROGRAM.format(config=values, pattern="", number=0)
     folder = tmp_path / "here"
     folder.mkdir()
     killed = subprocess.Popen([sys.executable, "-c", program], cwd=folder)
@@ -156,6 +204,54 @@ def test_units_that_were_cut_otherwise_are_made_anew(
     monkeypatch.setattr(units, "UNIT_BYTES", unit_bytes)
     run(config)
     assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("values", [{}, {"near_duplicates": 0.8}])
+def test_units_of_short_documents_are_cut_by_their_number(
+    config, tmp_path, folder_bytes, monkeypatch, values
+):
+    config = dataclasses.replace(config, **values)
+    run(config, out=str(tmp_path / "whole"))
+    monkeypatch.setattr(units, "UNIT_DOCUMENTS", 100)
+    written = Written()
+    monkeypatch.setattr(spilling, "write_unit", written)
+    run(config)
+    num_units = -(-sum(SIZES) // 100)
+    assert written.num_documents == ([100] * (num_units - 1) + [sum(SIZES) % 100]) * (
+        2 if values else 1
+    )
+    assert folder_bytes(tmp_path / "shards") == folder_bytes(tmp_path / "whole")
+
+
+class Written:
+    """Remembers how many documents the units are of that it writes."""
+
+    def __init__(self) -> None:
+        self.num_documents: list[int] = []
+
+    def __call__(self, path, arrays, **header) -> None:
+        self.num_documents.append(header["counts"]["documents"])
+        units.write_unit(path, arrays, **header)
+
+
+def test_a_unit_is_opened_once_for_each_shard(config, small_units, monkeypatch):
+    opened: list[str] = []
+
+    class Opened(type(epath.Path(config.out))):
+        def open(self, *arguments, **options):
+            opened.append(self.name)
+            return super().open(*arguments, **options)
+
+    def gather(found, ranges):
+        watched = [dataclasses.replace(it, path=Opened(it.path)) for it in found]
+        num_opened.append(len(watched) * (1 + len(ranges)))
+        return original(watched, ranges)
+
+    num_opened: list[int] = []
+    original = local_runner.gather
+    monkeypatch.setattr(local_runner, "gather", gather)
+    run(config)
+    assert [len(opened)] == num_opened and num_opened[0] > 50
 
 
 def test_a_unit_that_vanishes_is_never_passed_over(config, small_units, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from spanbert_jax.corpus.document_table import assemble, concatenate, is_duplicate, table_of, take
 from spanbert_jax.corpus.encoding import EncodedDocuments
 from spanbert_jax.corpus.held_out import KEY_RANGE
-from spanbert_jax.corpus.sharding import ShardPlan, plan_shards
+from spanbert_jax.corpus.sharding import ShardPlan, merge_adjacent, plan_shards
 
 
 def encoded(keys: list[tuple[int, int]], *, spans=()) -> EncodedDocuments:
@@ -28,6 +28,16 @@ def test_the_example_of_the_docstring():
     assert ShardPlan(0, {"train": 2, "held_out": 0}).ranges("train") == [
         (0, 1 << 63), (1 << 63, 1 << 64),
     ]  # fmt: skip
+    assert merge_adjacent([(3, 5), (7, 9), (0, 3)]) == ((0, 5), (7, 9))
+
+
+def test_ranges_of_all_shards_merge_into_one():
+    plan = ShardPlan(12_345, {"train": 7, "held_out": 3})
+    ranges = [keys for split in ("train", "held_out") for keys in plan.ranges(split)]
+    assert merge_adjacent(ranges) == ((0, KEY_RANGE),)
+    del ranges[4]
+    assert len(merge_adjacent(ranges)) == 2
+    assert merge_adjacent([]) == ()
 
 
 @pytest.mark.parametrize("limit", [0, 1, 12345, KEY_RANGE // 100, KEY_RANGE - 1])
