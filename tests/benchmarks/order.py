@@ -46,23 +46,32 @@ def deviation(shares: np.ndarray) -> float:
     return float(np.std(shares, axis=0).mean())
 
 
-def measure(name: str, epochs: list[np.ndarray]) -> dict[str, object]:
+def sources_of_blocks(documents: np.ndarray, *, mixed: bool) -> np.ndarray:
+    """The source of each block: that of its document. Mixed documents stand anywhere."""
+    if mixed:
+        return np.random.default_rng(1).integers(0, NUM_SOURCES, len(documents))[documents]
+    return np.arange(len(documents)) * NUM_SOURCES // len(documents)
+
+
+def measure(corpus: str, name: str, epochs: list[np.ndarray]) -> dict[str, object]:
     num_blocks = len(epochs[0])
+    documents = documents_of_blocks(num_blocks)
     batches = epochs[0][: num_blocks // BATCH_SIZE * BATCH_SIZE].reshape(-1, BATCH_SIZE)
-    sources = batches * NUM_SOURCES // num_blocks
+    sources = sources_of_blocks(documents, mixed=corpus == "mixed")[batches]
     shares = np.stack([np.mean(sources == i, axis=1) for i in range(NUM_SOURCES)], axis=1)
     groups = shares[: len(shares) // 100 * 100].reshape(-1, 100, NUM_SOURCES).mean(axis=1)
     position = np.arange(num_blocks)
     # The rank in the order of each block, to compare epochs with each other.
     ranks = [np.argsort(epoch) for epoch in epochs]
     return {
+        "corpus": corpus,
         "order": name,
         "blocks": num_blocks,
         "rank_correlation": max(abs(np.corrcoef(position, epoch)[0, 1]) for epoch in epochs),
         "epoch_correlation": max(
             abs(np.corrcoef(a, b)[0, 1]) for a, b in itertools.combinations(ranks, 2)
         ),
-        "pairs_of_one_document": pairs_of_one_document(batches, documents_of_blocks(num_blocks)),
+        "pairs_of_one_document": pairs_of_one_document(batches, documents),
         "source_share_deviation": deviation(shares),
         "source_drift": deviation(groups),
     }
@@ -79,8 +88,8 @@ def main() -> None:
         (f"windows of {WINDOW_PIECES} pieces", [order.locate(epoch).block for epoch in examples]),
         ("full permutation", [rng.permutation(order.num_blocks) for _ in range(NUM_EPOCHS)]),
     )
-    for name, epochs in rows:
-        row = measure(name, epochs)
+    for corpus, (name, epochs) in itertools.product(("mixed", "sorted by source"), rows):
+        row = measure(corpus, name, epochs)
         print(json.dumps({k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}))
 
 
