@@ -79,12 +79,16 @@ class Batches:
             UserError: from `next`, where a piece of the corpus is missing or altered.
         """
         self.source.error = None
+        iterator = self.dataset.as_numpy_iterator()
         try:
-            yield from self.dataset.as_numpy_iterator()
+            yield from iterator
         except _OPERATION_ERROR:
             if self.source.error is None:
                 raise
             raise self.source.error from None
+        finally:
+            # Ends the calls at work, while their source is still held.
+            del iterator
 
 
 def pretrain_dataset(

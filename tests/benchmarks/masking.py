@@ -16,6 +16,7 @@ shards_to_batches  all of it, in tf.data, batches out
 """
 
 import argparse
+import dataclasses
 import itertools
 import json
 import os
@@ -98,7 +99,8 @@ def pipeline_batches(
     )  # fmt: skip
     options = tf.data.Options()
     options.threading.private_threadpool_size = 1
-    return batches.dataset.with_options(options).as_numpy_iterator()
+    batches = dataclasses.replace(batches, dataset=batches.dataset.with_options(options))
+    return batches.as_numpy_iterator()
 
 
 def layout_calls(shards: TokenShards, batch_size: int) -> Iterator[object]:

@@ -277,6 +277,25 @@ def test_what_batches_were_drawn_from_is_let_go_with_them(shards_folder: Path, b
     assert windows() is None
 
 
+def test_batches_left_in_the_middle_end_without_a_word(shards_folder: Path) -> None:
+    script = (
+        "from spanbert_jax.config import MaskingConfig\n"
+        "from spanbert_jax.data.pipeline import pretrain_dataset\n"
+        "from spanbert_jax.data.token_shards import open_token_shards\n"
+        f"shards = open_token_shards({str(shards_folder)!r}, sequence_length=32)\n"
+        "for seed in range(8):\n"
+        "    batches = pretrain_dataset(shards, masking=MaskingConfig(), batch_size=8,\n"
+        "                               max_boundary_offsets=15, seed=seed)\n"
+        "    iterator = batches.as_numpy_iterator()\n"
+        "    del batches\n"
+        "    next(iterator)\n"
+        "    iterator.close()\n"
+        "    iterator = None\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
 def test_more_hosts_than_shards_share_the_batches(make_shards: Callable[..., Path]) -> None:
     shards = open_token_shards(make_shards(train=[30], held_out=[2]), sequence_length=LENGTH)
     hosts = [batches(shards, 3, host_index=h, num_hosts=8) for h in range(8)]
