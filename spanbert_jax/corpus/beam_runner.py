@@ -231,7 +231,7 @@ def _batches(pipeline: Any, job: Job) -> Any:
     """All documents, a few in each element, spread over the workers."""
     import apache_beam as beam
 
-    parts = [(source, part, begin) for source, part, begin, _ in parts_of(job.sources)]
+    parts = [steps.alone(source, part, begin) for source, part, begin, _ in parts_of(job.sources)]
     return (
         pipeline
         | "parts" >> beam.Create(parts).with_output_types(Any)

@@ -4,6 +4,7 @@ In: parts of sources, and documents in lists of about 256,000 characters. Out: r
 and shards, by the same functions that the local runner calls.
 """
 
+import dataclasses
 import functools
 import json
 from collections import Counter
@@ -21,7 +22,9 @@ from spanbert_jax.corpus.encoding import Encoder, KeyRange
 from spanbert_jax.corpus.files import write_file
 from spanbert_jax.corpus.filters import keep_document
 from spanbert_jax.corpus.held_out import document_key
+from spanbert_jax.corpus.json_lines import JsonLinesSource
 from spanbert_jax.corpus.near_duplicates import bands, is_near_duplicate
+from spanbert_jax.corpus.plain_text import TextSource
 from spanbert_jax.corpus.scanning import ScannedDocuments, scan
 from spanbert_jax.corpus.shard_writer import write_complete_shard
 from spanbert_jax.corpus.sharding import ShardPlan
@@ -29,6 +32,21 @@ from spanbert_jax.corpus.survey import PlaceSet
 from spanbert_jax.corpus.tagging import Tagger, Tagging
 from spanbert_jax.corpus.tokenizer_sample import TokenizerSample
 from spanbert_jax.corpus.tokenizers import load_tokenizer
+from spanbert_jax.corpus.wikipedia import WikipediaSource
+
+# The sources that read files, each file alone.
+_OfFiles = TextSource | JsonLinesSource | WikipediaSource
+
+
+def alone(source: Source, part: Part, begin: int) -> tuple[Source, Part, int]:
+    """A part as an element of a pipeline: with its own file, not with all that its source names.
+
+    A graph holds every part, and must not grow with the square of their number.
+    """
+    if not isinstance(source, _OfFiles):
+        return source, part, begin
+    only = dataclasses.replace(source, files=(source.files[part.input],))
+    return only, part._replace(input=0), begin
 
 
 class Batch(NamedTuple):

@@ -9,11 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from etils import epath
 
 from spanbert_jax.config import PrepareConfig
-from spanbert_jax.corpus import job
+from spanbert_jax.corpus import beam_runner, job
 from spanbert_jax.corpus.prepare import prepare
 from spanbert_jax.corpus.progress import SilentProgress
+from spanbert_jax.corpus.record import Record
+from spanbert_jax.corpus.sources import find_source
 from spanbert_jax.errors import UserError
 
 # Beam is full of them, at our expense.
@@ -126,6 +129,24 @@ def test_nothing_left_is_an_error(config, tmp_path):
     with pytest.raises(UserError, match="must leave text to train on"):
         on_beam(dataclasses.replace(config, min_characters=100_000, near_duplicates=0.8), tmp_path)
     assert not (tmp_path / "beam").exists()
+
+
+def test_a_graph_grows_with_the_number_of_files_not_with_its_square(config, tmp_path):
+    def graph_bytes(num_files: int, kind: str) -> int:
+        folder = tmp_path / f"{kind}-{num_files}"
+        folder.mkdir()
+        for number in range(num_files):
+            (folder / f"part-{number:05d}.txt").write_text("A b c.")
+        source = find_source(f"{kind}:{folder}/*.txt")
+        record = Record([source.spec], {it.name: it.size for it in source.inputs}, {})
+        run = job.Job(config, epath.Path(folder), [source], record, SilentProgress())
+        pipeline = beam_runner.new_pipeline(config)
+        beam_runner._batches(pipeline, run)
+        return pipeline.to_runner_api().ByteSize()
+
+    for kind in ("text", "jsonl", "wikipedia"):
+        small, middle, large = (graph_bytes(number, kind) for number in (1, 201, 401))
+        assert large - middle < 1.2 * (middle - small)
 
 
 @pytest.mark.skipif(shutil.which("prism") is None, reason="Beam would download the program prism")
