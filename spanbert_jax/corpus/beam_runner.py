@@ -24,7 +24,7 @@ from spanbert_jax.corpus.beam_survey import draw_survey
 from spanbert_jax.corpus.document_table import table_of
 from spanbert_jax.corpus.documents import Source
 from spanbert_jax.corpus.encoding import Encoder
-from spanbert_jax.corpus.files import write_file
+from spanbert_jax.corpus.files import FullDisk, write_file
 from spanbert_jax.corpus.held_out import held_out_limit
 from spanbert_jax.corpus.job import Job, parts_of
 from spanbert_jax.corpus.shard_writer import (
@@ -43,7 +43,9 @@ from spanbert_jax.corpus.units import FOLDER
 from spanbert_jax.errors import UserError
 
 # How Beam ends the message of an error that a step raised, on whatever machine.
-_RAISED = re.compile(r"(?:\w*Error|FullDisk): (?P<message>[^\n]*?) \[while running", re.DOTALL)
+_RAISED = re.compile(
+    r"(?P<kind>UserError|ConfigError|FullDisk): (?P<message>[^\n]*?) \[while running"
+)
 
 
 def check_beam(config: PrepareConfig) -> None:
@@ -175,7 +177,9 @@ def _draw_shards(
 
     drop, folder = job.config.exact_duplicates == "drop", _folder(job)
     encoded = _batches(pipeline, job) | "encode" >> beam.Map(
-        steps.encode_batch, os.fspath(find_tokenizer_file(job.folder)), job.config, wanted,
+        steps.encode_batch,
+        steps.SavedFile(os.fspath(find_tokenizer_file(job.folder)), tokenizer.fingerprint),
+        job.config, wanted,
         job.tagging, _left_out_file(job, survey),
     ).with_output_types(Any)  # fmt: skip
     counts = (
@@ -250,11 +254,20 @@ def _run(job: Job, draw: Callable[[Any], None]) -> None:
         with pipeline:
             draw(pipeline)
     except Exception as error:
-        if isinstance(error, UserError) or "UserError" in str(error) or "FullDisk" in str(error):
-            found = _RAISED.search(str(error))
-            message = found["message"] if found else str(error).partition(" [while running")[0]
-            raise UserError(message) from error
-        raise
+        if (raised := _raised_by_step(error)) is None:
+            raise
+        raise raised from error
+
+
+def _raised_by_step(error: Exception) -> UserError | None:
+    """What a step raised for the user, without what Beam adds; None where it was another error."""
+    if isinstance(error, UserError):
+        kind = FullDisk if isinstance(error, FullDisk) else UserError
+        return kind(str(error).partition(" [while running")[0])
+    found = _RAISED.search(str(error))
+    if found is None:
+        return None
+    return (FullDisk if found["kind"] == "FullDisk" else UserError)(found["message"])
 
 
 def _folder(job: Job) -> str:
@@ -267,8 +280,6 @@ def _read(folder: str, name: str) -> str:
     return (epath.Path(folder) / name).read_text()
 
 
-def _left_out_file(job: Job, survey: Survey) -> str:
-    path = job.folder / FOLDER / "places.bin"
-    _folder(job)
-    write_file(path, survey.left_out.places.tobytes())
-    return os.fspath(path)
+def _left_out_file(job: Job, survey: Survey) -> steps.SavedFile:
+    path = epath.Path(_folder(job)) / "places.bin"
+    return steps.SavedFile(os.fspath(path), write_file(path, survey.left_out.places.tobytes()))

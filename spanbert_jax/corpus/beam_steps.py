@@ -7,6 +7,7 @@ and shards, by the same functions that the local runner calls.
 import dataclasses
 import functools
 import json
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -84,27 +85,41 @@ def without(batch: Batch, left_out: PlaceSet) -> Batch:
     return Batch([batch.places[number] for number in kept], raws, batch.counts)
 
 
+class SavedFile(NamedTuple):
+    """A file that a worker loads once for all that it does."""
+
+    path: str
+    content: str
+    """Checksum or fingerprint: a later run in the same process may write another to its path."""
+
+
 @functools.lru_cache(maxsize=1)
-def left_out_places(file: str) -> PlaceSet:
+def left_out_places(file: SavedFile) -> PlaceSet:
     """Places that the survey left out, kept in a file: they may be too many for a graph."""
-    return PlaceSet(np.frombuffer(epath.Path(file).read_bytes(), np.uint64))
+    return PlaceSet(np.frombuffer(epath.Path(file.path).read_bytes(), np.uint64))
+
+
+# Threads that start together would each load the tokenizer, and the pipeline that tags.
+_LOADING = threading.Lock()
 
 
 @functools.lru_cache(maxsize=1)
 def _encoder(
-    file: str, config: PrepareConfig, wanted: tuple[KeyRange, ...], tagging: Tagging | None
-) -> Encoder:
+    tokenizer: SavedFile, config: PrepareConfig, wanted: tuple[KeyRange, ...],
+    tagging: Tagging | None,
+) -> Encoder:  # fmt: skip
     tagger = None if tagging is None else Tagger(tagging)
-    return Encoder(load_tokenizer(file), config, wanted=wanted, tagger=tagger)
+    return Encoder(load_tokenizer(tokenizer.path), config, wanted=wanted, tagger=tagger)
 
 
 def encode_batch(
-    batch: Batch, tokenizer_file: str, config: PrepareConfig, wanted: tuple[KeyRange, ...],
-    tagging: Tagging | None, left_out_file: str,
+    batch: Batch, tokenizer: SavedFile, config: PrepareConfig, wanted: tuple[KeyRange, ...],
+    tagging: Tagging | None, left_out_file: SavedFile,
 ) -> tuple[DocumentTable, Counter[str]]:  # fmt: skip
     """The table of a batch, and counts of what was read and is not in it."""
     places, raws, counts = without(batch, left_out_places(left_out_file))
-    encoder = _encoder(tokenizer_file, config, wanted, tagging)
+    with _LOADING:
+        encoder = _encoder(tokenizer, config, wanted, tagging)
     table, others = table_of(encoder.encode(raws), places)
     return table, counts + others
 
@@ -190,7 +205,9 @@ def near_places(group: tuple[bytes, Iterable[ScannedDocuments]], threshold: floa
 class SampleBatches:
     """Gathers the tokenizer's sample: a combiner in Beam's words."""
 
-    def __init__(self, config: PrepareConfig, *, held_out_limit: int, left_out_file: str) -> None:
+    def __init__(
+        self, config: PrepareConfig, *, held_out_limit: int, left_out_file: SavedFile
+    ) -> None:
         self._config = config
         self._limit = held_out_limit
         self._left_out_file = left_out_file

@@ -1,6 +1,7 @@
 """On Beam the shards are the same bytes as those that one machine makes."""
 
 import dataclasses
+import errno
 import os
 import random
 import shutil
@@ -13,6 +14,8 @@ from etils import epath
 
 from spanbert_jax.config import PrepareConfig
 from spanbert_jax.corpus import beam_runner, job
+from spanbert_jax.corpus import files as corpus_files
+from spanbert_jax.corpus.files import FullDisk
 from spanbert_jax.corpus.prepare import prepare
 from spanbert_jax.corpus.progress import SilentProgress
 from spanbert_jax.corpus.record import Record
@@ -95,6 +98,47 @@ def test_what_is_gone_is_made_anew_by_either_runner(config, tmp_path):
     again = dataclasses.replace(config, out=str(tmp_path / "beam"))
     assert prepare(again, progress=SilentProgress()) == manifest
     assert files(tmp_path / "beam") == before
+
+
+@pytest.mark.parametrize("values", [{}, {"near_duplicates": 0.8}], ids=["tokenizer", "places"])
+def test_a_later_run_in_the_same_process_takes_nothing_from_an_earlier_one(
+    config, tmp_path, values
+):
+    config = dataclasses.replace(config, **values)
+    on_beam(config, tmp_path)
+    shutil.rmtree(tmp_path / "beam")
+    for name in "abc":
+        text = (tmp_path / f"{name}.txt").read_text().replace("garden", "meadow")
+        # Other places are left out.
+        (tmp_path / f"{name}.txt").write_text(f"{story(7)}\n\n{text}")
+    manifest = prepare(config, progress=SilentProgress())
+    assert on_beam(config, tmp_path) == manifest
+    assert files(tmp_path / "beam") == files(tmp_path / "local")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [IN_THIS_PROCESS, "--runner=DirectRunner --direct_running_mode=multi_threading"],
+    ids=["in_memory", "threads"],
+)
+def test_without_room_what_is_complete_is_kept(config, tmp_path, monkeypatch, options):
+    write_bytes = corpus_files.write_bytes
+
+    def full(path, *parts):
+        if path.name.startswith("train-00001."):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_bytes(path, *parts)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(corpus_files, "write_bytes", full)
+        with pytest.raises(FullDisk, match=r"^\S*train-00001\S*: must be written.*goes on from"):
+            on_beam(config, tmp_path, options)
+    kept = files(tmp_path / "beam")
+    assert {"prepare.json", "tokenizer.model"} <= kept.keys()
+    assert not any(name.endswith(".tmp") for name in kept)
+    manifest = prepare(config, progress=SilentProgress())
+    assert on_beam(config, tmp_path) == manifest
+    assert files(tmp_path / "beam") == files(tmp_path / "local")
 
 
 @pytest.mark.parametrize("options", [IN_THIS_PROCESS, IN_TWO], ids=["in_memory", "two processes"])
