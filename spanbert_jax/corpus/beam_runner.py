@@ -9,7 +9,6 @@ import dataclasses
 import json
 import os
 import re
-import shlex
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +19,7 @@ from etils import epath
 from spanbert_jax.config import PrepareConfig
 from spanbert_jax.corpus import beam_steps as steps
 from spanbert_jax.corpus import local_runner
+from spanbert_jax.corpus.beam_options import checked_options, refused
 from spanbert_jax.corpus.beam_survey import draw_survey
 from spanbert_jax.corpus.document_table import table_of
 from spanbert_jax.corpus.documents import Source
@@ -63,22 +63,12 @@ def check_beam(config: PrepareConfig) -> None:
 def new_pipeline(config: PrepareConfig) -> Any:
     """An empty pipeline; `UserError` where the options are none, or cannot work."""
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
 
-    if "DataflowRunner" in config.beam_options and "://" not in config.out:
-        raise UserError(
-            f"--out {config.out}: must be a place that all workers reach with DataflowRunner; use "
-            "for instance gs://bucket/shards"
-        )
+    options = checked_options(config)
     try:
-        options = PipelineOptions(shlex.split(config.beam_options))
         return beam.Pipeline(options=options)
     except Exception as error:  # each runner raises its own
-        cause = " ".join(str(error).split())
-        raise UserError(
-            f"--beam-options {config.beam_options}: must be options that Apache Beam accepts "
-            f"({cause}); mend them, or leave them out to use this machine"
-        ) from error
+        raise refused(config, " ".join(str(error).split())) from error
 
 
 def prepared_by_beam(source: Source, config: PrepareConfig) -> Source:
@@ -175,56 +165,77 @@ def _draw_shards(
     """read -> encode -> count the tokens of each split -> deal out by shard -> write."""
     import apache_beam as beam
 
-    drop, folder = job.config.exact_duplicates == "drop", _folder(job)
+    folder = _folder(job)
+    tables, counts = _draw_encoded(pipeline, job, survey, tokenizer, wanted)
+    if known is None:
+        plan = _draw_plan(tables, job, held_out_limit=survey.held_out_limit)
+    else:
+        plan = pipeline | "known plan" >> beam.Create([known._asdict()]).with_output_types(Any)
+    _draw_writing(tables, plan, job, tokenizer=tokenizer.fingerprint)
+    _ = plan | "write plan" >> beam.Map(steps.write_json, os.path.join(folder, "plan.json"))
+    _ = counts | "write counts" >> beam.Map(steps.write_json, os.path.join(folder, "counts.json"))
+
+
+def _draw_encoded(
+    pipeline: Any, job: Job, survey: Survey, tokenizer: Tokenizer,
+    wanted: tuple[tuple[int, int], ...],
+) -> tuple[Any, Any]:  # fmt: skip
+    """Tables of the documents with a wanted key, and one count of what was read and left out."""
+    import apache_beam as beam
+
     encoded = _batches(pipeline, job) | "encode" >> beam.Map(
         steps.encode_batch,
         steps.SavedFile(os.fspath(find_tokenizer_file(job.folder)), tokenizer.fingerprint),
-        job.config, wanted,
-        job.tagging, _left_out_file(job, survey),
+        job.config, wanted, job.tagging, _left_out_file(job, survey),
     ).with_output_types(Any)  # fmt: skip
+    tables = encoded | "tables" >> beam.Map(lambda element: element[0]).with_output_types(Any)
     counts = (
         encoded
         | "counts" >> beam.Map(lambda element: element[1]).with_output_types(Any)
         | "add counts" >> beam.CombineGlobally(_add).with_output_types(Any)
     )
-    tables = encoded | "tables" >> beam.Map(lambda element: element[0]).with_output_types(Any)
-    limit, shard_tokens = survey.held_out_limit, job.config.shard_tokens
+    return tables, counts
+
+
+def _draw_plan(tables: Any, job: Job, *, held_out_limit: int) -> Any:
+    """The plan of the shards, from the tokens of each split."""
+    import apache_beam as beam
+
+    limit, shard_tokens = held_out_limit, job.config.shard_tokens
+
+    def split_of(text: tuple[bytes, tuple[int, int]]) -> tuple[str, int]:
+        _, (key, num_tokens) = text
+        return "held_out" if key < limit else "train", num_tokens
 
     def plan_of(totals: dict[str, int]) -> dict[str, Any]:
         every = dict.fromkeys(SPLITS, 0) | totals
         return plan_shards(every, held_out_limit=limit, shard_tokens=shard_tokens)._asdict()
 
-    if known is None:
-        texts = tables | "tokens" >> beam.FlatMap(steps.tokens_by_text).with_output_types(
-            tuple[bytes, Any]
-        )
-        if drop:
-            texts = texts | "one of each text" >> beam.CombinePerKey(max)
-        plan = (
-            texts
-            | "split"
-            >> beam.Map(
-                lambda text: ("held_out" if text[1][0] < limit else "train", text[1][1])
-            ).with_output_types(tuple[str, int])
-            | "add tokens" >> beam.CombinePerKey(sum)
-            | "totals" >> beam.combiners.ToDict()
-            | "plan" >> beam.Map(plan_of).with_output_types(Any)
-        )
-    else:
-        plan = pipeline | "known plan" >> beam.Create([known._asdict()]).with_output_types(Any)
-    side = beam.pvalue.AsSingleton(plan)
-    written = (
+    texts = tables | "tokens" >> beam.FlatMap(steps.tokens_by_text).with_output_types(
+        tuple[bytes, Any]
+    )
+    if job.config.exact_duplicates == "drop":
+        texts = texts | "one of each text" >> beam.CombinePerKey(max)
+    return (
+        texts
+        | "split" >> beam.Map(split_of).with_output_types(tuple[str, int])
+        | "add tokens" >> beam.CombinePerKey(sum)
+        | "totals" >> beam.combiners.ToDict()
+        | "plan" >> beam.Map(plan_of).with_output_types(Any)
+    )
+
+
+def _draw_writing(tables: Any, plan: Any, job: Job, *, tokenizer: str) -> None:
+    import apache_beam as beam
+
+    side, drop = beam.pvalue.AsSingleton(plan), job.config.exact_duplicates == "drop"
+    _ = (
         tables
         | "deal out" >> beam.FlatMap(steps.by_shard, side).with_output_types(tuple[str, Any])
         | "gather" >> beam.GroupByKey()
         | "write shards"
-        >> beam.Map(
-            steps.write_named_shard, side, os.fspath(job.folder), tokenizer.fingerprint, drop
-        )
+        >> beam.Map(steps.write_named_shard, side, os.fspath(job.folder), tokenizer, drop)
     )
-    del written
-    _ = plan | "write plan" >> beam.Map(steps.write_json, os.path.join(folder, "plan.json"))
-    _ = counts | "write counts" >> beam.Map(steps.write_json, os.path.join(folder, "counts.json"))
 
 
 def _add(counters: Any) -> Counter[str]:

@@ -158,6 +158,11 @@ def test_bad_input_is_named_and_leaves_nothing(config, tmp_path, options):
             "--out .*must be a place that all workers reach",
         ),
         ("--runner='Direct", "--beam-options .*No closing quotation"),
+        ("--direct_num_workers=abc", "--beam-options .*argument --direct_num_workers: invalid int"),
+        ("FlinkRunner", "--beam-options .*'FlinkRunner' does not begin with --"),
+        ("--direct_num_wrkers=2", "--direct_num_wrkers is unknown, perhaps .*--direct_num_workers"),
+        ("--runner=FlinkRunner --its_own 2", "--out .*all workers reach with FlinkRunner"),
+        ("--runner=spark", "--out .*must be a place that all workers reach with spark"),
     ],
 )
 def test_mistakes_in_the_options_are_named(config, tmp_path, options, message):
