@@ -88,7 +88,7 @@ def survey(job: Job) -> Survey:
     _run(job, lambda pipeline: draw_survey(_batches(pipeline, job), job, folder))
     figures = json.loads(_read(folder, "survey.json"))
     if figures["smallest"] is None:
-        raise job.nothing_left(Counter({"documents": 1}))
+        raise job.nothing_left(Counter(json.loads(_read(folder, "scanned.json"))))
     counts: Counter[str] = Counter()
     left_out = []
     for path in sorted(job.folder.glob(f"{FOLDER}/left_out-*")):
@@ -192,7 +192,7 @@ def _draw_encoded(
     counts = (
         encoded
         | "counts" >> beam.Map(lambda element: element[1]).with_output_types(Any)
-        | "add counts" >> beam.CombineGlobally(_add).with_output_types(Any)
+        | "add counts" >> beam.CombineGlobally(steps.add_up).with_output_types(Any)
     )
     return tables, counts
 
@@ -236,10 +236,6 @@ def _draw_writing(tables: Any, plan: Any, job: Job, *, tokenizer: str) -> None:
         | "write shards"
         >> beam.Map(steps.write_named_shard, side, os.fspath(job.folder), tokenizer, drop)
     )
-
-
-def _add(counters: Any) -> Counter[str]:
-    return sum(counters, Counter())
 
 
 def _batches(pipeline: Any, job: Job) -> Any:

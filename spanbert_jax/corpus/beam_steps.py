@@ -161,14 +161,18 @@ def write_named_shard(
     )  # fmt: skip
 
 
-def scan_batch(batch: Batch, config: PrepareConfig) -> ScannedDocuments:
-    """Rows with the places of the documents, not their numbers in the batch."""
-    scanned = scan(batch.raws, config)
+def scan_batch(batch: Batch, config: PrepareConfig) -> tuple[ScannedDocuments, Counter[str]]:
+    """Rows with the places of the documents, not their numbers in the batch; and counts."""
+    dropped: Counter[str] = Counter()
+    scanned = scan(batch.raws, config, dropped)
     scanned.rows["place"] = np.array(batch.places, np.uint64)[scanned.rows["place"].astype(int)]
-    return scanned
+    return scanned, batch.counts + dropped
 
 
-def one_by_one(scanned: ScannedDocuments) -> Iterator[ScannedDocuments]:
+def one_by_one(
+    element: tuple[ScannedDocuments, Counter[str]],
+) -> Iterator[ScannedDocuments]:
+    scanned, _ = element
     for number in range(len(scanned.rows)):
         here = slice(number, number + 1)
         yield ScannedDocuments(scanned.rows[here], scanned.signatures[here])
@@ -235,6 +239,10 @@ class SampleBatches:
         encoder = Encoder(None, self._config)
         kept = (encoder.keep(raw, Counter()) for raw in sample.documents)
         return [sentence for document in kept for sentence in encoder.sentences(document)]
+
+
+def add_up(counters: Iterable[Counter[str]]) -> Counter[str]:
+    return sum(counters, Counter())
 
 
 def write_json(content: Any, path: str) -> None:

@@ -26,11 +26,18 @@ class ScannedDocuments(NamedTuple):
     """No hashes where near duplicates are not looked for."""
 
 
-def scan(raws: list[RawDocument], config: PrepareConfig) -> ScannedDocuments:
-    """What filters keep; what they drop is counted when the documents are encoded."""
+def scan(
+    raws: list[RawDocument], config: PrepareConfig, dropped: Counter[str] | None = None
+) -> ScannedDocuments:
+    """What filters keep.
+
+    dropped: counts what is left out, for where nothing is left; else it is counted when the
+    documents are encoded.
+    """
+    dropped = Counter() if dropped is None else dropped
     rows, signatures = [], []
     for number, raw in enumerate(raws):
-        if (document := keep_document(raw, config, Counter())) is not None:
+        if (document := keep_document(raw, config, dropped)) is not None:
             rows.append((document.key, document.check, number, document.num_bytes))
             if config.near_duplicates:
                 signatures.append(signature("\n".join(document.paragraphs)))
