@@ -9,7 +9,6 @@ import dataclasses
 import json
 import os
 import re
-import shlex
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -20,11 +19,12 @@ from etils import epath
 from spanbert_jax.config import PrepareConfig
 from spanbert_jax.corpus import beam_steps as steps
 from spanbert_jax.corpus import local_runner
+from spanbert_jax.corpus.beam_options import checked_options, refused
 from spanbert_jax.corpus.beam_survey import draw_survey
 from spanbert_jax.corpus.document_table import table_of
 from spanbert_jax.corpus.documents import Source
 from spanbert_jax.corpus.encoding import Encoder
-from spanbert_jax.corpus.files import write_file
+from spanbert_jax.corpus.files import FullDisk, write_file
 from spanbert_jax.corpus.held_out import held_out_limit
 from spanbert_jax.corpus.job import Job, parts_of
 from spanbert_jax.corpus.shard_writer import (
@@ -43,7 +43,9 @@ from spanbert_jax.corpus.units import FOLDER
 from spanbert_jax.errors import UserError
 
 # How Beam ends the message of an error that a step raised, on whatever machine.
-_RAISED = re.compile(r"(?:\w*Error|FullDisk): (?P<message>[^\n]*?) \[while running", re.DOTALL)
+_RAISED = re.compile(
+    r"(?P<kind>UserError|ConfigError|FullDisk): (?P<message>[^\n]*?) \[while running"
+)
 
 
 def check_beam(config: PrepareConfig) -> None:
@@ -61,22 +63,12 @@ def check_beam(config: PrepareConfig) -> None:
 def new_pipeline(config: PrepareConfig) -> Any:
     """An empty pipeline; `UserError` where the options are none, or cannot work."""
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
 
-    if "DataflowRunner" in config.beam_options and "://" not in config.out:
-        raise UserError(
-            f"--out {config.out}: must be a place that all workers reach with DataflowRunner; use "
-            "for instance gs://bucket/shards"
-        )
+    options = checked_options(config)
     try:
-        options = PipelineOptions(shlex.split(config.beam_options))
         return beam.Pipeline(options=options)
     except Exception as error:  # each runner raises its own
-        cause = " ".join(str(error).split())
-        raise UserError(
-            f"--beam-options {config.beam_options}: must be options that Apache Beam accepts "
-            f"({cause}); mend them, or leave them out to use this machine"
-        ) from error
+        raise refused(config, " ".join(str(error).split())) from error
 
 
 def prepared_by_beam(source: Source, config: PrepareConfig) -> Source:
@@ -96,7 +88,7 @@ def survey(job: Job) -> Survey:
     _run(job, lambda pipeline: draw_survey(_batches(pipeline, job), job, folder))
     figures = json.loads(_read(folder, "survey.json"))
     if figures["smallest"] is None:
-        raise job.nothing_left(Counter({"documents": 1}))
+        raise job.nothing_left(Counter(json.loads(_read(folder, "scanned.json"))))
     counts: Counter[str] = Counter()
     left_out = []
     for path in sorted(job.folder.glob(f"{FOLDER}/left_out-*")):
@@ -173,65 +165,84 @@ def _draw_shards(
     """read -> encode -> count the tokens of each split -> deal out by shard -> write."""
     import apache_beam as beam
 
-    drop, folder = job.config.exact_duplicates == "drop", _folder(job)
+    folder = _folder(job)
+    tables, counts = _draw_encoded(pipeline, job, survey, tokenizer, wanted)
+    if known is None:
+        plan = _draw_plan(tables, job, held_out_limit=survey.held_out_limit)
+    else:
+        plan = pipeline | "known plan" >> beam.Create([known._asdict()]).with_output_types(Any)
+    _draw_writing(tables, plan, job, tokenizer=tokenizer.fingerprint)
+    _ = plan | "write plan" >> beam.Map(steps.write_json, os.path.join(folder, "plan.json"))
+    _ = counts | "write counts" >> beam.Map(steps.write_json, os.path.join(folder, "counts.json"))
+
+
+def _draw_encoded(
+    pipeline: Any, job: Job, survey: Survey, tokenizer: Tokenizer,
+    wanted: tuple[tuple[int, int], ...],
+) -> tuple[Any, Any]:  # fmt: skip
+    """Tables of the documents with a wanted key, and one count of what was read and left out."""
+    import apache_beam as beam
+
     encoded = _batches(pipeline, job) | "encode" >> beam.Map(
-        steps.encode_batch, os.fspath(find_tokenizer_file(job.folder)), job.config, wanted,
-        job.tagging, _left_out_file(job, survey),
+        steps.encode_batch,
+        steps.SavedFile(os.fspath(find_tokenizer_file(job.folder)), tokenizer.fingerprint),
+        job.config, wanted, job.tagging, _left_out_file(job, survey),
     ).with_output_types(Any)  # fmt: skip
+    tables = encoded | "tables" >> beam.Map(lambda element: element[0]).with_output_types(Any)
     counts = (
         encoded
         | "counts" >> beam.Map(lambda element: element[1]).with_output_types(Any)
-        | "add counts" >> beam.CombineGlobally(_add).with_output_types(Any)
+        | "add counts" >> beam.CombineGlobally(steps.add_up).with_output_types(Any)
     )
-    tables = encoded | "tables" >> beam.Map(lambda element: element[0]).with_output_types(Any)
-    limit, shard_tokens = survey.held_out_limit, job.config.shard_tokens
+    return tables, counts
+
+
+def _draw_plan(tables: Any, job: Job, *, held_out_limit: int) -> Any:
+    """The plan of the shards, from the tokens of each split."""
+    import apache_beam as beam
+
+    limit, shard_tokens = held_out_limit, job.config.shard_tokens
+
+    def split_of(text: tuple[bytes, tuple[int, int]]) -> tuple[str, int]:
+        _, (key, num_tokens) = text
+        return "held_out" if key < limit else "train", num_tokens
 
     def plan_of(totals: dict[str, int]) -> dict[str, Any]:
         every = dict.fromkeys(SPLITS, 0) | totals
         return plan_shards(every, held_out_limit=limit, shard_tokens=shard_tokens)._asdict()
 
-    if known is None:
-        texts = tables | "tokens" >> beam.FlatMap(steps.tokens_by_text).with_output_types(
-            tuple[bytes, Any]
-        )
-        if drop:
-            texts = texts | "one of each text" >> beam.CombinePerKey(max)
-        plan = (
-            texts
-            | "split"
-            >> beam.Map(
-                lambda text: ("held_out" if text[1][0] < limit else "train", text[1][1])
-            ).with_output_types(tuple[str, int])
-            | "add tokens" >> beam.CombinePerKey(sum)
-            | "totals" >> beam.combiners.ToDict()
-            | "plan" >> beam.Map(plan_of).with_output_types(Any)
-        )
-    else:
-        plan = pipeline | "known plan" >> beam.Create([known._asdict()]).with_output_types(Any)
-    side = beam.pvalue.AsSingleton(plan)
-    written = (
+    texts = tables | "tokens" >> beam.FlatMap(steps.tokens_by_text).with_output_types(
+        tuple[bytes, Any]
+    )
+    if job.config.exact_duplicates == "drop":
+        texts = texts | "one of each text" >> beam.CombinePerKey(max)
+    return (
+        texts
+        | "split" >> beam.Map(split_of).with_output_types(tuple[str, int])
+        | "add tokens" >> beam.CombinePerKey(sum)
+        | "totals" >> beam.combiners.ToDict()
+        | "plan" >> beam.Map(plan_of).with_output_types(Any)
+    )
+
+
+def _draw_writing(tables: Any, plan: Any, job: Job, *, tokenizer: str) -> None:
+    import apache_beam as beam
+
+    side, drop = beam.pvalue.AsSingleton(plan), job.config.exact_duplicates == "drop"
+    _ = (
         tables
         | "deal out" >> beam.FlatMap(steps.by_shard, side).with_output_types(tuple[str, Any])
         | "gather" >> beam.GroupByKey()
         | "write shards"
-        >> beam.Map(
-            steps.write_named_shard, side, os.fspath(job.folder), tokenizer.fingerprint, drop
-        )
+        >> beam.Map(steps.write_named_shard, side, os.fspath(job.folder), tokenizer, drop)
     )
-    del written
-    _ = plan | "write plan" >> beam.Map(steps.write_json, os.path.join(folder, "plan.json"))
-    _ = counts | "write counts" >> beam.Map(steps.write_json, os.path.join(folder, "counts.json"))
-
-
-def _add(counters: Any) -> Counter[str]:
-    return sum(counters, Counter())
 
 
 def _batches(pipeline: Any, job: Job) -> Any:
     """All documents, a few in each element, spread over the workers."""
     import apache_beam as beam
 
-    parts = [(source, part, begin) for source, part, begin, _ in parts_of(job.sources)]
+    parts = [steps.alone(source, part, begin) for source, part, begin, _ in parts_of(job.sources)]
     return (
         pipeline
         | "parts" >> beam.Create(parts).with_output_types(Any)
@@ -250,11 +261,20 @@ def _run(job: Job, draw: Callable[[Any], None]) -> None:
         with pipeline:
             draw(pipeline)
     except Exception as error:
-        if isinstance(error, UserError) or "UserError" in str(error) or "FullDisk" in str(error):
-            found = _RAISED.search(str(error))
-            message = found["message"] if found else str(error).partition(" [while running")[0]
-            raise UserError(message) from error
-        raise
+        if (raised := _raised_by_step(error)) is None:
+            raise
+        raise raised from error
+
+
+def _raised_by_step(error: Exception) -> UserError | None:
+    """What a step raised for the user, without what Beam adds; None where it was another error."""
+    if isinstance(error, UserError):
+        kind = FullDisk if isinstance(error, FullDisk) else UserError
+        return kind(str(error).partition(" [while running")[0])
+    found = _RAISED.search(str(error))
+    if found is None:
+        return None
+    return (FullDisk if found["kind"] == "FullDisk" else UserError)(found["message"])
 
 
 def _folder(job: Job) -> str:
@@ -267,8 +287,6 @@ def _read(folder: str, name: str) -> str:
     return (epath.Path(folder) / name).read_text()
 
 
-def _left_out_file(job: Job, survey: Survey) -> str:
-    path = job.folder / FOLDER / "places.bin"
-    _folder(job)
-    write_file(path, survey.left_out.places.tobytes())
-    return os.fspath(path)
+def _left_out_file(job: Job, survey: Survey) -> steps.SavedFile:
+    path = epath.Path(_folder(job)) / "places.bin"
+    return steps.SavedFile(os.fspath(path), write_file(path, survey.left_out.places.tobytes()))

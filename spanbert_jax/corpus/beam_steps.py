@@ -4,8 +4,10 @@ In: parts of sources, and documents in lists of about 256,000 characters. Out: r
 and shards, by the same functions that the local runner calls.
 """
 
+import dataclasses
 import functools
 import json
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -21,7 +23,9 @@ from spanbert_jax.corpus.encoding import Encoder, KeyRange
 from spanbert_jax.corpus.files import write_file
 from spanbert_jax.corpus.filters import keep_document
 from spanbert_jax.corpus.held_out import document_key
+from spanbert_jax.corpus.json_lines import JsonLinesSource
 from spanbert_jax.corpus.near_duplicates import bands, is_near_duplicate
+from spanbert_jax.corpus.plain_text import TextSource
 from spanbert_jax.corpus.scanning import ScannedDocuments, scan
 from spanbert_jax.corpus.shard_writer import write_complete_shard
 from spanbert_jax.corpus.sharding import ShardPlan
@@ -29,6 +33,21 @@ from spanbert_jax.corpus.survey import PlaceSet
 from spanbert_jax.corpus.tagging import Tagger, Tagging
 from spanbert_jax.corpus.tokenizer_sample import TokenizerSample
 from spanbert_jax.corpus.tokenizers import load_tokenizer
+from spanbert_jax.corpus.wikipedia import WikipediaSource
+
+# The sources that read files, each file alone.
+_OfFiles = TextSource | JsonLinesSource | WikipediaSource
+
+
+def alone(source: Source, part: Part, begin: int) -> tuple[Source, Part, int]:
+    """A part as an element of a pipeline: with its own file, not with all that its source names.
+
+    A graph holds every part, and must not grow with the square of their number.
+    """
+    if not isinstance(source, _OfFiles):
+        return source, part, begin
+    only = dataclasses.replace(source, files=(source.files[part.input],))
+    return only, part._replace(input=0), begin
 
 
 class Batch(NamedTuple):
@@ -66,27 +85,41 @@ def without(batch: Batch, left_out: PlaceSet) -> Batch:
     return Batch([batch.places[number] for number in kept], raws, batch.counts)
 
 
+class SavedFile(NamedTuple):
+    """A file that a worker loads once for all that it does."""
+
+    path: str
+    content: str
+    """Checksum or fingerprint: a later run in the same process may write another to its path."""
+
+
 @functools.lru_cache(maxsize=1)
-def left_out_places(file: str) -> PlaceSet:
+def left_out_places(file: SavedFile) -> PlaceSet:
     """Places that the survey left out, kept in a file: they may be too many for a graph."""
-    return PlaceSet(np.frombuffer(epath.Path(file).read_bytes(), np.uint64))
+    return PlaceSet(np.frombuffer(epath.Path(file.path).read_bytes(), np.uint64))
+
+
+# Threads that start together would each load the tokenizer, and the pipeline that tags.
+_LOADING = threading.Lock()
 
 
 @functools.lru_cache(maxsize=1)
 def _encoder(
-    file: str, config: PrepareConfig, wanted: tuple[KeyRange, ...], tagging: Tagging | None
-) -> Encoder:
+    tokenizer: SavedFile, config: PrepareConfig, wanted: tuple[KeyRange, ...],
+    tagging: Tagging | None,
+) -> Encoder:  # fmt: skip
     tagger = None if tagging is None else Tagger(tagging)
-    return Encoder(load_tokenizer(file), config, wanted=wanted, tagger=tagger)
+    return Encoder(load_tokenizer(tokenizer.path), config, wanted=wanted, tagger=tagger)
 
 
 def encode_batch(
-    batch: Batch, tokenizer_file: str, config: PrepareConfig, wanted: tuple[KeyRange, ...],
-    tagging: Tagging | None, left_out_file: str,
+    batch: Batch, tokenizer: SavedFile, config: PrepareConfig, wanted: tuple[KeyRange, ...],
+    tagging: Tagging | None, left_out_file: SavedFile,
 ) -> tuple[DocumentTable, Counter[str]]:  # fmt: skip
     """The table of a batch, and counts of what was read and is not in it."""
     places, raws, counts = without(batch, left_out_places(left_out_file))
-    encoder = _encoder(tokenizer_file, config, wanted, tagging)
+    with _LOADING:
+        encoder = _encoder(tokenizer, config, wanted, tagging)
     table, others = table_of(encoder.encode(raws), places)
     return table, counts + others
 
@@ -128,14 +161,17 @@ def write_named_shard(
     )  # fmt: skip
 
 
-def scan_batch(batch: Batch, config: PrepareConfig) -> ScannedDocuments:
-    """Rows with the places of the documents, not their numbers in the batch."""
+def scan_batch(batch: Batch, config: PrepareConfig) -> tuple[ScannedDocuments, Counter[str]]:
+    """Rows with the places of the documents, not their numbers in the batch; and counts."""
     scanned = scan(batch.raws, config)
     scanned.rows["place"] = np.array(batch.places, np.uint64)[scanned.rows["place"].astype(int)]
-    return scanned
+    return scanned, batch.counts + scanned.dropped
 
 
-def one_by_one(scanned: ScannedDocuments) -> Iterator[ScannedDocuments]:
+def one_by_one(
+    element: tuple[ScannedDocuments, Counter[str]],
+) -> Iterator[ScannedDocuments]:
+    scanned, _ = element
     for number in range(len(scanned.rows)):
         here = slice(number, number + 1)
         yield ScannedDocuments(scanned.rows[here], scanned.signatures[here])
@@ -172,7 +208,9 @@ def near_places(group: tuple[bytes, Iterable[ScannedDocuments]], threshold: floa
 class SampleBatches:
     """Gathers the tokenizer's sample: a combiner in Beam's words."""
 
-    def __init__(self, config: PrepareConfig, *, held_out_limit: int, left_out_file: str) -> None:
+    def __init__(
+        self, config: PrepareConfig, *, held_out_limit: int, left_out_file: SavedFile
+    ) -> None:
         self._config = config
         self._limit = held_out_limit
         self._left_out_file = left_out_file
@@ -200,6 +238,10 @@ class SampleBatches:
         encoder = Encoder(None, self._config)
         kept = (encoder.keep(raw, Counter()) for raw in sample.documents)
         return [sentence for document in kept for sentence in encoder.sentences(document)]
+
+
+def add_up(counters: Iterable[Counter[str]]) -> Counter[str]:
+    return sum(counters, Counter())
 
 
 def write_json(content: Any, path: str) -> None:

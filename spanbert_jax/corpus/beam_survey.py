@@ -27,10 +27,13 @@ def draw_survey(batches: Any, job: Job, folder: str) -> None:
     import apache_beam as beam
 
     config = job.config
-    documents = (
-        batches
-        | "scan" >> beam.Map(steps.scan_batch, config).with_output_types(Any)
-        | "one by one" >> beam.FlatMap(steps.one_by_one).with_output_types(Any)
+    scanned = batches | "scan" >> beam.Map(steps.scan_batch, config).with_output_types(Any)
+    documents = scanned | "one by one" >> beam.FlatMap(steps.one_by_one).with_output_types(Any)
+    _ = (
+        scanned
+        | "counts" >> beam.Map(lambda element: element[1]).with_output_types(Any)
+        | "add counts" >> beam.CombineGlobally(steps.add_up).with_output_types(Any)
+        | "write counts" >> beam.Map(steps.write_json, os.path.join(folder, "scanned.json"))
     )
     left_out = []
     if config.exact_duplicates == "drop":

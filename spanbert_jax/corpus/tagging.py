@@ -10,6 +10,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import threading
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -150,6 +151,8 @@ class Tagger:
                 f"beside {tagging.identity}; install that one everywhere"
             )
         self._num_characters = 0
+        # Beam calls from several threads, and a memory zone forgets words of all of them.
+        self._one_at_a_time = threading.Lock()
         self._pipeline = _load(tagging)
         _check_able(self._pipeline, tagging)
         _leave_out_components(self._pipeline, tagging.what)
@@ -166,6 +169,12 @@ class Tagger:
 
         dropped: by document, counts what is left out.
         """
+        with self._one_at_a_time:
+            return self._tag(documents, dropped)
+
+    def _tag(
+        self, documents: list[list[list[str]]], dropped: list[Counter[str]]
+    ) -> list[list[Span]]:
         found: list[list[Span]] = []
         # In a zone spaCy forgets the words that it had not seen before: a corpus has no end of
         # them. The many that it has seen stay at hand, which is three times as fast.

@@ -1,6 +1,7 @@
 """On Beam the shards are the same bytes as those that one machine makes."""
 
 import dataclasses
+import errno
 import os
 import random
 import shutil
@@ -9,11 +10,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from etils import epath
 
 from spanbert_jax.config import PrepareConfig
-from spanbert_jax.corpus import job
+from spanbert_jax.corpus import beam_runner, job
+from spanbert_jax.corpus import files as corpus_files
+from spanbert_jax.corpus.files import FullDisk
 from spanbert_jax.corpus.prepare import prepare
 from spanbert_jax.corpus.progress import SilentProgress
+from spanbert_jax.corpus.record import Record
+from spanbert_jax.corpus.sources import find_source
 from spanbert_jax.errors import UserError
 
 # Beam is full of them, at our expense.
@@ -94,6 +100,47 @@ def test_what_is_gone_is_made_anew_by_either_runner(config, tmp_path):
     assert files(tmp_path / "beam") == before
 
 
+@pytest.mark.parametrize("values", [{}, {"near_duplicates": 0.8}], ids=["tokenizer", "places"])
+def test_a_later_run_in_the_same_process_takes_nothing_from_an_earlier_one(
+    config, tmp_path, values
+):
+    config = dataclasses.replace(config, **values)
+    on_beam(config, tmp_path)
+    shutil.rmtree(tmp_path / "beam")
+    for name in "abc":
+        text = (tmp_path / f"{name}.txt").read_text().replace("garden", "meadow")
+        # Other places are left out.
+        (tmp_path / f"{name}.txt").write_text(f"{story(7)}\n\n{text}")
+    manifest = prepare(config, progress=SilentProgress())
+    assert on_beam(config, tmp_path) == manifest
+    assert files(tmp_path / "beam") == files(tmp_path / "local")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [IN_THIS_PROCESS, "--runner=DirectRunner --direct_running_mode=multi_threading"],
+    ids=["in_memory", "threads"],
+)
+def test_without_room_what_is_complete_is_kept(config, tmp_path, monkeypatch, options):
+    write_bytes = corpus_files.write_bytes
+
+    def full(path, *parts):
+        if path.name.startswith("train-00001."):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_bytes(path, *parts)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(corpus_files, "write_bytes", full)
+        with pytest.raises(FullDisk, match=r"^\S*train-00001\S*: must be written.*goes on from"):
+            on_beam(config, tmp_path, options)
+    kept = files(tmp_path / "beam")
+    assert {"prepare.json", "tokenizer.model"} <= kept.keys()
+    assert not any(name.endswith(".tmp") for name in kept)
+    manifest = prepare(config, progress=SilentProgress())
+    assert on_beam(config, tmp_path) == manifest
+    assert files(tmp_path / "beam") == files(tmp_path / "local")
+
+
 @pytest.mark.parametrize("options", [IN_THIS_PROCESS, IN_TWO], ids=["in_memory", "two processes"])
 def test_bad_input_is_named_and_leaves_nothing(config, tmp_path, options):
     (tmp_path / "b.txt").write_bytes((tmp_path / "b.txt").read_bytes() + b"\n\nbad \xff byte")
@@ -111,6 +158,11 @@ def test_bad_input_is_named_and_leaves_nothing(config, tmp_path, options):
             "--out .*must be a place that all workers reach",
         ),
         ("--runner='Direct", "--beam-options .*No closing quotation"),
+        ("--direct_num_workers=abc", "--beam-options .*argument --direct_num_workers: invalid int"),
+        ("FlinkRunner", "--beam-options .*'FlinkRunner' does not begin with --"),
+        ("--direct_num_wrkers=2", "--direct_num_wrkers is unknown, perhaps .*--direct_num_workers"),
+        ("--runner=FlinkRunner --its_own 2", "--out .*all workers reach with FlinkRunner"),
+        ("--runner=spark", "--out .*must be a place that all workers reach with spark"),
     ],
 )
 def test_mistakes_in_the_options_are_named(config, tmp_path, options, message):
@@ -123,9 +175,27 @@ def test_nothing_left_is_an_error(config, tmp_path):
     with pytest.raises(UserError, match="nothing is left of its 242 documents"):
         on_beam(dataclasses.replace(config, min_characters=100_000), tmp_path)
     shutil.rmtree(tmp_path / "beam", ignore_errors=True)
-    with pytest.raises(UserError, match="must leave text to train on"):
+    with pytest.raises(UserError, match=r"nothing is left of its 242 documents \(242 "):
         on_beam(dataclasses.replace(config, min_characters=100_000, near_duplicates=0.8), tmp_path)
     assert not (tmp_path / "beam").exists()
+
+
+def test_a_graph_grows_with_the_number_of_files_not_with_its_square(config, tmp_path):
+    def graph_bytes(num_files: int, kind: str) -> int:
+        folder = tmp_path / f"{kind}-{num_files}"
+        folder.mkdir()
+        for number in range(num_files):
+            (folder / f"part-{number:05d}.txt").write_text("A b c.")
+        source = find_source(f"{kind}:{folder}/*.txt")
+        record = Record([source.spec], {it.name: it.size for it in source.inputs}, {})
+        run = job.Job(config, epath.Path(folder), [source], record, SilentProgress())
+        pipeline = beam_runner.new_pipeline(config)
+        beam_runner._batches(pipeline, run)
+        return pipeline.to_runner_api().ByteSize()
+
+    for kind in ("text", "jsonl", "wikipedia"):
+        small, middle, large = (graph_bytes(number, kind) for number in (1, 201, 401))
+        assert large - middle < 1.2 * (middle - small)
 
 
 @pytest.mark.skipif(shutil.which("prism") is None, reason="Beam would download the program prism")
