@@ -40,6 +40,13 @@ def tiny():
     )
 """
 
+# Tests that run in the background of a shell ignore Ctrl-C, and so would the program.
+HEARING_CTRL_C = """\
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, "-m", "spanbert_jax", *sys.argv[1:]])
+"""
+
 Start = Callable[..., subprocess.Popen[str]]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Snapshot = Callable[[Path], dict[str, str]]
@@ -73,7 +80,7 @@ def start_spanbert() -> Start:
     def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
         environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
         return subprocess.Popen(
-            [sys.executable, "-m", "spanbert_jax", *arguments], cwd=cwd, env=environment,
+            [sys.executable, "-c", HEARING_CTRL_C, *arguments], cwd=cwd, env=environment,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             # Its own group, so that a Ctrl-C can reach all of its processes as in a terminal.
             start_new_session=True,
