@@ -161,10 +161,13 @@ def announced(
 ) -> Iterator[PretrainBatch]:
     """The batches of the steps after `start_step`, each phase with a word where it begins."""
     begins = {phase.first_step: phase for phase in config.phases[1:]}
-    for step, batch in enumerate(batches, start_step):
+
+    def announce(step: int, batch: PretrainBatch) -> PretrainBatch:
         if (phase := begins.get(step)) is not None:
             say(
                 f"step {step:,}: rows of {phase.sequence_length} tokens, {phase.batch_size} a "
                 "batch; this step compiles"
             )
-        yield batch
+        return batch
+
+    return map(announce, itertools.count(start_step), batches)

@@ -107,6 +107,8 @@ def run_loop(
             failure = error
             continue
         state, metrics = drive.train_step(state, batch)
+        # Here, since what letting go of it takes is no waiting for the next one.
+        del batch
         step += 1
         meter.add(step, metrics)
 
