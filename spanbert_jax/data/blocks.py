@@ -10,21 +10,24 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int, Int32, Int64
+from jaxtyping import Bool, Int, Int32, Int64, Integer
 
 from spanbert_jax.config import OverLongSentences
 from spanbert_jax.corpus.shards import Shard
 
 
 class Rows(NamedTuple):
-    """The rows of a piece; the index of a row is its identity in order and masks."""
+    """Which runs of a text some rows hold: all rows of a piece, or those of a batch.
+
+    The index of a row among all rows of its piece is its identity in order and masks.
+    """
 
     row_splits: Int64[np.ndarray, " rows_and_end"]
     """Runs of row i: row_splits[i]:row_splits[i + 1]. Those of a block are joined to one segment:
     between two of them a sentence was dropped. Those of a packed row are segments each."""
     start: Int64[np.ndarray, " runs"]
-    """Offset of a run's first token in the piece."""
-    length: Int32[np.ndarray, " runs"]
+    """Offset of a run's first token in the text."""
+    length: Integer[np.ndarray, " runs"]
     """Tokens of text, without [CLS] and [SEP]."""
 
 

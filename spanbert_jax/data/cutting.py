@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -25,13 +25,12 @@ from spanbert_jax.corpus.progress import Progress
 from spanbert_jax.corpus.shards import write_array
 from spanbert_jax.data.blocks import RowCounts, Rows, document_rows
 from spanbert_jax.data.packing import packed_rows
-from spanbert_jax.data.windows import Pieces
+from spanbert_jax.data.windows import NUM_READERS, Pieces
 from spanbert_jax.errors import storage_error
 
 COUNTS_FOLDER = "blocks"
 # Changed where the same rule begins to cut in another way: what was counted before is void.
 _RULES_VERSION = 1
-_NUM_READERS = 8
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def count_rows(
     progress: Progress,
 ) -> Int64[np.ndarray, "pieces counts"]:
     """`RowCounts` of every piece, from an earlier count of the same pieces where there is one."""
-    path = as_path(folder) / COUNTS_FOLDER / f"{split}-{_name(rule, pieces.tables)}.npy"
+    path = as_path(folder) / COUNTS_FOLDER / f"{split}-{_name(rule, pieces)}.npy"
     shape = (len(pieces), len(RowCounts._fields))
     with contextlib.suppress(OSError, ValueError, EOFError):
         found = np.load(io.BytesIO(path.read_bytes()))
@@ -81,7 +80,7 @@ def count_rows(
     stage = f"counting the rows of {rule.sequence_length} tokens in the {split} split"
     total = float(pieces.num_tokens.sum() * pieces.dtype.itemsize)
     done = 0.0
-    with ThreadPoolExecutor(_NUM_READERS) as readers:
+    with ThreadPoolExecutor(NUM_READERS) as readers:
         numbers = range(len(pieces))
         for number, row in zip(numbers, readers.map(_count(pieces, rule), numbers), strict=True):
             counts[number] = row
@@ -105,11 +104,10 @@ def _count(pieces: Pieces, rule: BlockRule) -> Callable[[int], RowCounts]:
     return lambda number: rule.cut(pieces.read_layout(number))[1]
 
 
-def _name(rule: BlockRule, tables: Sequence[np.ndarray]) -> str:
+def _name(rule: BlockRule, pieces: Pieces) -> str:
     """Of the rule, for people, and of everything that the counts depend on."""
     if rule.blocks != "packed":
         rule = dataclasses.replace(rule, mask_ratio=0.0)
-    digest = hashlib.sha256(repr((_RULES_VERSION, dataclasses.astuple(rule))).encode())
-    for table in tables:
-        digest.update(table["layout_crc32"].tobytes())
-    return f"{rule.blocks}-{rule.sequence_length}-{digest.hexdigest()[:16]}"
+    about = (_RULES_VERSION, dataclasses.astuple(rule), pieces.fingerprint)
+    digest = hashlib.sha256(repr(about).encode()).hexdigest()
+    return f"{rule.blocks}-{rule.sequence_length}-{digest[:16]}"

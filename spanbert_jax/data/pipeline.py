@@ -20,9 +20,10 @@ from spanbert_jax.data.batch import PretrainBatch
 from spanbert_jax.data.cutting import BlockRule
 from spanbert_jax.data.host_tensorflow import tf
 from spanbert_jax.data.masking import RowBatch, mask_rows
+from spanbert_jax.data.order import Places
 from spanbert_jax.data.random_bits import fold_in
 from spanbert_jax.data.sentence_pairs import draw_pairs
-from spanbert_jax.data.token_shards import RowReader, TokenShards
+from spanbert_jax.data.token_shards import NO_END, RowReader, TokenShards
 from spanbert_jax.errors import require
 
 MIN_ROWS_PER_CALL = 256
@@ -32,7 +33,6 @@ HELD_OUT_SEED = 0
 # Of all hosts. Calls at work at a time stay far within a window, however small a host's share is.
 _MAX_EXAMPLES_PER_CALL = 4_096
 _NUM_CALLS = min(16, os.cpu_count() or 1)
-_NO_END = 2**63 - 1
 # Bound here: a generator that is left open ends when the modules of a program are gone.
 _OPERATION_ERROR = tf.errors.OpError
 
@@ -46,20 +46,20 @@ class Source:
     """
 
     reader: RowReader
+    end_example: int
     error: Exception | None = None
 
-    def read(self, *args: Any) -> RowBatch:
+    def locate(self, examples: Int64[np.ndarray, " n"]) -> Places:
+        return self.reader.order.locate(examples)
+
+    def read(self, examples: Int64[np.ndarray, " n"], *places_and_draws: np.ndarray) -> RowBatch:
+        split = len(Places._fields)
+        places, draws = Places(*places_and_draws[:split]), places_and_draws[split:]
         try:
-            return self.reader.read(*args)
+            return self.reader.read(examples, places, *draws, end_example=self.end_example)
         except Exception as error:
             self.error = self.error or error
             raise
-
-    def epochs_and_blocks(
-        self, examples: Int64[np.ndarray, " n"]
-    ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
-        places = self.reader.order.locate(examples)
-        return places.epoch, places.block
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,9 @@ def pretrain_dataset(
     host_rows = batch_size // num_hosts
     steps_per_call = math.ceil(MIN_ROWS_PER_CALL / host_rows)
     steps_per_call = max(1, min(steps_per_call, _MAX_EXAMPLES_PER_CALL // batch_size))
-    end_example = _NO_END if num_epochs is None else num_epochs * shards.num_blocks
-    source = Source(shards.reader(seed))
-    rows_of = rows_reader(source, rule=shards.rule, seed=seed, end_example=end_example)
+    end_example = NO_END if num_epochs is None else num_epochs * shards.num_blocks
+    source = Source(shards.reader(seed), end_example)
+    rows_of = rows_reader(source, rule=shards.rule, seed=seed)
 
     def batches_of_call(call: tf.Tensor) -> PretrainBatch:
         steps = call * steps_per_call + tf.range(steps_per_call, dtype=tf.int64)
@@ -172,11 +172,11 @@ def held_out_batches(
 
 
 def rows_reader(
-    source: Source, *, rule: BlockRule, seed: int, end_example: int
+    source: Source, *, rule: BlockRule, seed: int
 ) -> Callable[[tf.Tensor], tuple[RowBatch, tf.Tensor]]:
     """A function from examples of the order to their rows, before masking, and the rows' seeds.
 
-    From `end_example` on rows are left empty. The function does not keep `source` alive.
+    The function does not keep `source` alive.
     """
     held = weakref.ref(source)
 
@@ -189,18 +189,17 @@ def rows_reader(
         return call
 
     def rows_of(examples: tf.Tensor) -> tuple[RowBatch, tf.Tensor]:
-        places = tf.numpy_function(
-            of("epochs_and_blocks"), [examples], [tf.int64] * 2, stateful=False
-        )
-        epochs, blocks = (tf.ensure_shape(each, examples.shape) for each in places)
-        seeds = fold_in(fold_in(tf.constant(seed, tf.uint64), epochs), blocks)
+        types = [tf.int64] * len(Places._fields)
+        located = tf.numpy_function(of("locate"), [examples], types, stateful=False)
+        places = Places(*(tf.ensure_shape(each, examples.shape) for each in located))
+        seeds = fold_in(fold_in(tf.constant(seed, tf.uint64), places.epoch), places.block)
         # Known before the text is read, since they depend on the seed alone.
         draws: tuple[tf.Tensor, ...] = ()
         if rule.blocks == "sentence_pair":
             draws = draw_pairs(seeds, max_tokens=rule.max_tokens)
         rows = tf.numpy_function(
-            of("read"), [examples, tf.constant(end_example, tf.int64), *draws],
-            [tf.int32] * len(RowBatch._fields), stateful=False,
+            of("read"), [examples, *places, *draws], [tf.int32] * len(RowBatch._fields),
+            stateful=False,
         )  # fmt: skip
         rows = _with_shapes(
             RowBatch(*rows), num_rows=examples.shape[0], length=rule.sequence_length

@@ -6,32 +6,23 @@ In: text, and the runs of it that rows are made of. Out: masking.RowBatch, as nu
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int32, Int64, Integer
+from jaxtyping import Bool, Int32, Int64, Integer
 
 from spanbert_jax.config import BlockKind
 from spanbert_jax.corpus.pieces import Shard
+from spanbert_jax.data.blocks import Rows
 from spanbert_jax.data.masking import RowBatch, Vocabulary
 
 
-class Runs(NamedTuple):
-    """The runs of tokens in n rows, one row after the other."""
-
-    splits: Int64[np.ndarray, " rows_and_end"]
-    """Runs of row i: splits[i]:splits[i + 1]."""
-    start: Int64[np.ndarray, " runs"]
-    """Of its first token in the text."""
-    length: Int64[np.ndarray, " runs"]
-
-
-def empty_runs(num_rows: int, *, runs_in_row: int) -> Runs:
+def empty_rows(num_rows: int, *, runs_in_row: int) -> Rows:
     """Rows without text."""
     nothing = np.zeros(num_rows * runs_in_row, np.int64)
-    return Runs(np.arange(num_rows + 1) * runs_in_row, nothing, nothing)
+    return Rows(np.arange(num_rows + 1) * runs_in_row, nothing, nothing)
 
 
 def lay_out(
     text: Shard,
-    runs: Runs,
+    rows: Rows,
     *,
     next_sentence_label: Int32[np.ndarray, " rows"],
     blocks: BlockKind,
@@ -40,7 +31,7 @@ def lay_out(
 ) -> RowBatch:
     """Rows of `sequence_length` tokens.
 
-    A sentence pair, tokens = [11, 12, 13, 14, 15], splits = [0, 2], start = [0, 3],
+    A sentence pair, tokens = [11, 12, 13, 14, 15], row_splits = [0, 2], start = [0, 3],
     length = [3, 2]: token_ids = [[CLS, 11, 12, 13, SEP, 14, 15, SEP, PAD]],
     document_ids = [[1, 1, 1, 1, 1, 1, 1, 1, 0]], segment_ids = [[0, 0, 0, 0, 0, 1, 1, 1, 0]],
     segment_start = [1, 5]. The same runs packed, as documents that do not see each other:
@@ -49,45 +40,74 @@ def lay_out(
     And as one block, of which a sentence between them was dropped:
     token_ids = [[CLS, 11, 12, 13, 14, 15, SEP, PAD, PAD]], segment_start = [1]
     """
-    num_rows, packed = len(runs.splits) - 1, blocks == "packed"
-    num_runs = np.diff(runs.splits)
-    row = np.repeat(np.arange(num_rows), num_runs)
-    number = np.arange(len(row)) - np.repeat(runs.splits[:-1], num_runs)
-    ends_row = number == num_runs[row] - 1
-    # [CLS] before a run where it is a document of its own, or the first; [SEP] after a segment.
-    with_cls = np.full(len(row), True) if packed else number == 0
-    with_sep = ends_row if blocks == "document" else np.full(len(row), True)
-    width = with_cls + runs.length + with_sep
-    before = np.cumsum(width) - width
-    begin = before - np.repeat(before[runs.splits[:-1]], num_runs) + row * sequence_length
-    first = begin + with_cls
-    end = first + runs.length
-    begins_segment = number == 0 if blocks == "document" else np.full(len(row), True)
-    segment = np.cumsum(begins_segment) - 1
+    at, num_rows = (
+        _place(rows, blocks=blocks, sequence_length=sequence_length),
+        len(rows.row_splits) - 1,
+    )
     token_ids = np.full(num_rows * sequence_length, vocabulary.pad_id, np.int32)
-    _copy(text.tokens, token_ids, source=runs.start, target=first, length=runs.length)
-    token_ids[begin[with_cls]] = vocabulary.cls_id
-    token_ids[end[with_sep]] = vocabulary.sep_id
-    document_ids = np.zeros_like(token_ids)
+    _copy(text.tokens, token_ids, source=rows.start, target=at.first, length=rows.length)
+    token_ids[at.begin[at.with_cls]] = vocabulary.cls_id
+    token_ids[at.end[at.with_sep]] = vocabulary.sep_id
+    document_ids, segment_ids = np.zeros_like(token_ids), np.zeros_like(token_ids)
     columns = np.arange(sequence_length, dtype=np.int32)
     position_ids = np.tile(columns, num_rows)
-    segment_ids = np.zeros_like(token_ids)
-    for a, b, index in zip(begin.tolist(), (begin + width).tolist(), number.tolist(), strict=True):
-        document_ids[a:b] = index + 1 if packed else 1
-        if packed:
+    places = (field.tolist() for field in (at.begin, at.end + at.with_sep, at.number))
+    for a, b, number in zip(*places, strict=True):
+        document_ids[a:b] = number + 1 if blocks == "packed" else 1
+        if blocks == "packed":
             position_ids[a:b] = columns[: b - a]
-        if index and blocks == "sentence_pair":
-            segment_ids[a:b] = index
+        if number and blocks == "sentence_pair":
+            segment_ids[a:b] = number
     by_row = (num_rows, sequence_length)
+    segments = np.flatnonzero(at.begins_segment)
     return RowBatch(
-        token_ids.reshape(by_row), document_ids.reshape(by_row), position_ids.reshape(by_row),
-        segment_ids.reshape(by_row),
-        _int32(first[begins_segment]),
-        _int32(np.add.reduceat(runs.length, np.flatnonzero(begins_segment))),
-        _int32(row[begins_segment]),
-        _int32(number[begins_segment]),
-        next_sentence_label, *_tags(text.spans, runs, first=first, segment=segment),
-    )  # fmt: skip
+        token_ids=token_ids.reshape(by_row),
+        document_ids=document_ids.reshape(by_row),
+        position_ids=position_ids.reshape(by_row),
+        segment_ids=segment_ids.reshape(by_row),
+        segment_start=_int32(at.first[segments]),
+        segment_length=_int32(np.add.reduceat(rows.length, segments)),
+        segment_row=_int32(at.row[segments]),
+        segment_number=_int32(at.number[segments]),
+        next_sentence_label=next_sentence_label,
+        **_tags(text.spans, rows, first=at.first, segment=np.cumsum(at.begins_segment) - 1),
+    )
+
+
+class _Places(NamedTuple):
+    """Where the runs of some rows lie, in flat positions: row x sequence length + column."""
+
+    row: Int64[np.ndarray, " runs"]
+    number: Int64[np.ndarray, " runs"]
+    """0, 1, ... in its row."""
+    with_cls: Bool[np.ndarray, " runs"]
+    """[CLS] stands before a run that is a document of its own, or the first of its row."""
+    with_sep: Bool[np.ndarray, " runs"]
+    """[SEP] stands after each, but for runs that are joined to one segment: after the last."""
+    begins_segment: Bool[np.ndarray, " runs"]
+    begin: Int64[np.ndarray, " runs"]
+    """Of its [CLS], or its first token."""
+    first: Int64[np.ndarray, " runs"]
+    """Of its first token."""
+    end: Int64[np.ndarray, " runs"]
+    """After its last token."""
+
+
+def _place(rows: Rows, *, blocks: BlockKind, sequence_length: int) -> _Places:
+    num_runs = np.diff(rows.row_splits)
+    row = np.repeat(np.arange(len(num_runs)), num_runs)
+    number = np.arange(len(row)) - np.repeat(rows.row_splits[:-1], num_runs)
+    every = np.full(len(row), True)
+    with_cls = every if blocks == "packed" else number == 0
+    with_sep = number == num_runs[row] - 1 if blocks == "document" else every
+    width = with_cls + rows.length + with_sep
+    before = np.cumsum(width) - width
+    begin = before - np.repeat(before[rows.row_splits[:-1]], num_runs) + row * sequence_length
+    first = begin + with_cls
+    begins_segment = number == 0 if blocks == "document" else every
+    return _Places(
+        row, number, with_cls, with_sep, begins_segment, begin, first, first + rows.length
+    )
 
 
 def _copy(
@@ -96,7 +116,7 @@ def _copy(
     *,
     source: Int64[np.ndarray, " runs"],
     target: Int64[np.ndarray, " runs"],
-    length: Int64[np.ndarray, " runs"],
+    length: Integer[np.ndarray, " runs"],
 ) -> None:
     # A slice a run: half the cost of one gather, which needs an index for every token.
     for a, b, size in zip(source.tolist(), target.tolist(), length.tolist(), strict=True):
@@ -105,22 +125,26 @@ def _copy(
 
 def _tags(
     spans: Int64[np.ndarray, "spans 2"],
-    runs: Runs,
+    rows: Rows,
     *,
     first: Int64[np.ndarray, " runs"],
     segment: Int64[np.ndarray, " runs"],
-) -> tuple[Int32[np.ndarray, " tags"], Int32[np.ndarray, " tags"], Int32[np.ndarray, " ends"]]:
-    """Start, end and splits of the annotated spans inside of runs, at their places in the rows."""
-    end = runs.start + runs.length
-    low, high = (np.searchsorted(spans[:, 0], ends) for ends in (runs.start, end))
+) -> dict[str, Int32[np.ndarray, " _"]]:
+    """The fields of `RowBatch` about annotated spans: of those inside of runs, at their places."""
+    end = rows.start + rows.length
+    low, high = (np.searchsorted(spans[:, 0], ends) for ends in (rows.start, end))
     count = high - low
     run = np.repeat(np.arange(len(first)), count)
     found = spans[np.arange(len(run)) + np.repeat(low - np.cumsum(count) + count, count)]
     is_inside = found[:, 1] <= end[run]
     run, found = run[is_inside], found[is_inside]
-    places = found + (first - runs.start)[run][:, None]
+    places = found + (first - rows.start)[run][:, None]
     splits = np.searchsorted(segment[run], np.arange(segment[-1] + 2))
-    return _int32(places[:, 0]), _int32(places[:, 1]), _int32(splits)
+    return {
+        "tag_start": _int32(places[:, 0]),
+        "tag_end": _int32(places[:, 1]),
+        "tag_splits": _int32(splits),
+    }
 
 
 def join(batches: list[RowBatch]) -> RowBatch:

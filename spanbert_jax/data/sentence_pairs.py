@@ -26,9 +26,9 @@ from jaxtyping import Bool, Float64, Int32, Int64, UInt64
 
 from spanbert_jax.corpus.pieces import Shard
 from spanbert_jax.data.batch import NO_PAIR
+from spanbert_jax.data.blocks import Rows
 from spanbert_jax.data.host_tensorflow import tf
 from spanbert_jax.data.random_bits import stream_bits, uniform
-from spanbert_jax.data.rows import Runs
 
 CHOICE_STREAM = 4
 DROP_STREAM = 5
@@ -68,13 +68,13 @@ def draw_pairs(
 
 def make_pairs(
     text: Shard,
-    blocks: Runs,
+    blocks: Rows,
     choices: Choices,
     *,
     document_ids: Int64[np.ndarray, " documents"],
     max_tokens: int,
     drop_bits: UInt64[np.ndarray, "n words"],
-) -> tuple[Runs, Int32[np.ndarray, " n"]]:
+) -> tuple[Rows, Int32[np.ndarray, " n"]]:
     """Two runs of the text for each block, and 1 where the second is of another document.
 
     text: a window. document_ids: of its documents; equal ones are parts of the same.
@@ -90,12 +90,12 @@ def make_pairs(
     labels = np.where(second.length > 0, is_random, NO_PAIR).astype(np.int32)
     first, second = shorten(first, second, max_tokens=max_tokens, bits=drop_bits)
     start, length = (np.stack(pair, axis=1).ravel() for pair in zip(first, second, strict=True))
-    return Runs(2 * np.arange(len(labels) + 1), start, length), labels
+    return Rows(2 * np.arange(len(labels) + 1), start, length), labels
 
 
 def choose(
     text: Shard,
-    blocks: Runs,
+    blocks: Rows,
     choices: Choices,
     *,
     document_ids: Int64[np.ndarray, " documents"],

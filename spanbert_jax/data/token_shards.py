@@ -20,14 +20,16 @@ from spanbert_jax.data.batch import NO_PAIR
 from spanbert_jax.data.blocks import BlockSummary, RowCounts
 from spanbert_jax.data.cutting import BlockRule, count_rows
 from spanbert_jax.data.masking import RowBatch, Vocabulary
-from spanbert_jax.data.order import DataOrder
-from spanbert_jax.data.rows import empty_runs, join, lay_out
+from spanbert_jax.data.order import DataOrder, Places
+from spanbert_jax.data.rows import empty_rows, join, lay_out
 from spanbert_jax.data.sentence_pairs import Choices, make_pairs
 from spanbert_jax.data.windows import Pieces, Window, Windows, load_window
 from spanbert_jax.errors import UserError
 
 # Files asked for at a time: a bucket answers each in tens of milliseconds.
 _NUM_OPENED = 16
+NO_END = 2**63 - 1
+"""No example is the first beyond the data."""
 
 
 class TokenShards:
@@ -92,17 +94,22 @@ class RowReader:
     vocabulary: Vocabulary
 
     def read(
-        self, examples: Int64[np.ndarray, " n"], end_example: int | np.integer, *draws: np.ndarray
+        self,
+        examples: Int64[np.ndarray, " n"],
+        places: Places,
+        *draws: np.ndarray,
+        end_example: int = NO_END,
     ) -> RowBatch:
         """The rows of ascending examples; those from `end_example` on are left empty.
 
+        places: of the examples, as the order locates them.
         draws: of each row, as `draw_pairs` gives them; only sentence pairs draw anything.
 
         Raises:
             UserError: a piece of the corpus is missing or altered.
         """
         num_filled = int(np.searchsorted(examples, end_example))
-        places = self.order.locate(examples[:num_filled])
+        places = Places(*(field[:num_filled] for field in places))
         changes = (np.diff(field, prepend=-1) for field in (places.epoch, places.window))
         starts = np.flatnonzero(np.logical_or(*changes))
         ends = [*starts.tolist(), num_filled][1:]
@@ -110,7 +117,7 @@ class RowReader:
         for a, b in zip(starts.tolist(), ends, strict=True):
             window = self.windows.get(
                 int(places.epoch[a]), int(places.window[a]),
-                read_next=self._needs_next(int(examples[b - 1]), int(end_example)),
+                read_next=self._needs_next(int(examples[b - 1]), end_example),
             )  # fmt: skip
             batches.append(self._of_window(window, places.row[a:b], [each[a:b] for each in draws]))
         if num_filled < len(examples):
@@ -125,21 +132,21 @@ class RowReader:
     def _of_window(
         self, window: Window, rows: Int64[np.ndarray, " n"], draws: list[np.ndarray]
     ) -> RowBatch:
-        runs = window.runs(rows)
+        taken = window.take(rows)
         labels = np.full(len(rows), NO_PAIR, np.int32)
         if self.rule.blocks == "sentence_pair":
             choices, drop_bits = draws
-            runs, labels = make_pairs(
-                window.text, runs, Choices(*choices.T), document_ids=window.document_ids,
+            taken, labels = make_pairs(
+                window.text, taken, Choices(*choices.T), document_ids=window.document_ids,
                 max_tokens=self.rule.max_tokens, drop_bits=drop_bits,
             )  # fmt: skip
-        return lay_out(window.text, runs, next_sentence_label=labels, **self._layout)
+        return lay_out(window.text, taken, next_sentence_label=labels, **self._layout)
 
     def _empty(self, num_rows: int) -> RowBatch:
         no_text = Shard(*(np.zeros(0, np.int64),) * 3)
-        runs = empty_runs(num_rows, runs_in_row=2 if self.rule.blocks == "sentence_pair" else 1)
+        empty = empty_rows(num_rows, runs_in_row=2 if self.rule.blocks == "sentence_pair" else 1)
         labels = np.full(num_rows, NO_PAIR, np.int32)
-        return lay_out(no_text, runs, next_sentence_label=labels, **self._layout)
+        return lay_out(no_text, empty, next_sentence_label=labels, **self._layout)
 
     @property
     def _layout(self) -> dict:

@@ -17,11 +17,10 @@ from spanbert_jax.corpus.pieces import Shard
 from spanbert_jax.corpus.shards import ShardFiles
 from spanbert_jax.data.blocks import Rows
 from spanbert_jax.data.order import DataOrder
-from spanbert_jax.data.rows import Runs
 from spanbert_jax.errors import UserError
 
 # Reads in flight: a bucket answers each in tens of milliseconds.
-_NUM_READERS = 8
+NUM_READERS = 8
 
 
 class Pieces:
@@ -81,13 +80,13 @@ class Window(NamedTuple):
     document_ids: Int64[np.ndarray, " documents"]
     """Of each document of the text: the same where two are parts of one that pieces cut."""
 
-    def runs(self, rows: Int64[np.ndarray, " n"]) -> Runs:
-        """The runs of these rows, in the order asked for."""
+    def take(self, rows: Int64[np.ndarray, " n"]) -> Rows:
+        """These rows, in the order asked for."""
         first = self.rows.row_splits[rows]
         count = self.rows.row_splits[rows + 1] - first
         splits = np.append(0, np.cumsum(count))
         run = np.arange(splits[-1]) + np.repeat(first - splits[:-1], count)
-        return Runs(splits, self.rows.start[run], self.rows.length[run].astype(np.int64))
+        return Rows(splits, self.rows.start[run], self.rows.length[run])
 
 
 def load_window(
@@ -116,7 +115,7 @@ def load_window(
         # The piece's own ids are let go: in the window they are already.
         return piece._replace(tokens=piece.tokens[:0]), rows
 
-    with ThreadPoolExecutor(_NUM_READERS) as readers:
+    with ThreadPoolExecutor(NUM_READERS) as readers:
         loaded = list(readers.map(load, numbers.tolist(), starts.tolist()))
     documents = [
         pieces.document_ids(number, len(layout.document_ends))

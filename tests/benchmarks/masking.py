@@ -71,7 +71,8 @@ def read_rows(shards: TokenShards, reader: RowReader, examples: np.ndarray) -> R
     draws: tuple[tf.Tensor, ...] = ()
     if shards.block_kind == "sentence_pair":
         draws = draw_pairs(tf.zeros(len(examples), tf.uint64), max_tokens=shards.rule.max_tokens)
-    return reader.read(examples, 2**62, *(draw.numpy() for draw in draws))
+    places = reader.order.locate(examples)
+    return reader.read(examples, places, *(draw.numpy() for draw in draws))
 
 
 def masking_calls(shards: TokenShards, config: MaskingConfig, batch_size: int) -> Iterator[object]:

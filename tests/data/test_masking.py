@@ -7,6 +7,7 @@ from spanbert_jax.config import MaskingConfig
 from spanbert_jax.corpus.pieces import Shard
 from spanbert_jax.data import masking, spans
 from spanbert_jax.data.batch import NO_PAIR, PretrainBatch
+from spanbert_jax.data.blocks import Rows
 from spanbert_jax.data.host_tensorflow import tf
 from spanbert_jax.data.masking import (
     RowBatch,
@@ -18,7 +19,7 @@ from spanbert_jax.data.masking import (
     segment_seeds,
 )
 from spanbert_jax.data.random_bits import fold_in
-from spanbert_jax.data.rows import Runs, lay_out
+from spanbert_jax.data.rows import lay_out
 from spanbert_jax.data.spans import (
     Segments,
     Spans,
@@ -57,7 +58,7 @@ def mask(block_ids: np.ndarray, *, lengths: np.ndarray, seeds: np.ndarray, **how
     num_rows, width = block_ids.shape
     rows = lay_out(
         Shard(block_ids.ravel(), *(np.zeros(0, np.int64),) * 2),
-        Runs(np.arange(num_rows + 1), np.arange(num_rows) * width, lengths.astype(np.int64)),
+        Rows(np.arange(num_rows + 1), np.arange(num_rows) * width, lengths.astype(np.int64)),
         next_sentence_label=np.full(len(lengths), NO_PAIR, np.int32), blocks="document",
         sequence_length=width + 2, vocabulary=vocabulary(),
     )  # fmt: skip

@@ -9,8 +9,9 @@ from spanbert_jax.config import MaskingConfig
 from spanbert_jax.corpus.pieces import Shard
 from spanbert_jax.data import masking, spans
 from spanbert_jax.data.batch import NO_PAIR, PretrainBatch
+from spanbert_jax.data.blocks import Rows
 from spanbert_jax.data.host_tensorflow import tf
-from spanbert_jax.data.rows import Runs, lay_out
+from spanbert_jax.data.rows import lay_out
 
 VOCAB_SIZE = 1000
 CLS, SEP, MASK, PAD = 1, 2, 3, 0
@@ -212,7 +213,7 @@ def test_batched_masks_equal_those_of_the_sequential_procedure(
     num_rows, width = block_ids.shape
     rows = lay_out(
         Shard(block_ids.ravel(), *(np.zeros(0, np.int64),) * 2),
-        Runs(np.arange(num_rows + 1), np.arange(num_rows) * width, lengths.astype(np.int64)),
+        Rows(np.arange(num_rows + 1), np.arange(num_rows) * width, lengths.astype(np.int64)),
         next_sentence_label=np.full(64, NO_PAIR, np.int32), blocks="document",
         sequence_length=width + 2, vocabulary=how["vocabulary"],
     )  # fmt: skip

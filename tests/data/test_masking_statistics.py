@@ -13,9 +13,10 @@ import pytest
 from spanbert_jax.config import MaskingConfig
 from spanbert_jax.corpus.pieces import Shard
 from spanbert_jax.data.batch import NO_PAIR, PretrainBatch
+from spanbert_jax.data.blocks import Rows
 from spanbert_jax.data.host_tensorflow import tf
 from spanbert_jax.data.masking import RowBatch, Vocabulary, mask_rows
-from spanbert_jax.data.rows import Runs, lay_out
+from spanbert_jax.data.rows import lay_out
 
 NUM_MASKS_PER_SEQUENCE = 4
 MAX_STANDARD_ERRORS = 4.0
@@ -61,7 +62,7 @@ def measure(
     num_rows, width = block_ids.shape
     rows = lay_out(
         Shard(block_ids.ravel(), *(np.zeros(0, np.int64),) * 2),
-        Runs(np.arange(num_rows + 1), np.arange(num_rows) * width, np.full(num_rows, width)),
+        Rows(np.arange(num_rows + 1), np.arange(num_rows) * width, np.full(num_rows, width)),
         next_sentence_label=np.full(num_rows, NO_PAIR, np.int32), blocks="document",
         sequence_length=width + 2, vocabulary=vocabulary,
     )  # fmt: skip

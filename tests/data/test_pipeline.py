@@ -17,7 +17,7 @@ from spanbert_jax.data import order, pipeline
 from spanbert_jax.data.batch import PretrainBatch, batch_shapes
 from spanbert_jax.data.host_tensorflow import tf
 from spanbert_jax.data.pipeline import held_out_batches
-from spanbert_jax.data.token_shards import TokenShards, open_token_shards
+from spanbert_jax.data.token_shards import NO_END, TokenShards, open_token_shards
 from spanbert_jax.errors import UserError
 
 LENGTH, BATCH_SIZE = 32, 8
@@ -232,7 +232,9 @@ def test_an_operation_that_fails_without_a_reason_of_ours_fails_as_it_is(
     dataset = tf.data.Dataset.range(1).map(
         lambda _: tf.numpy_function(fail, [], tf.int64), name="fail"
     )
-    iterator = pipeline.Batches(dataset, pipeline.Source(train.reader(0))).as_numpy_iterator()
+    iterator = pipeline.Batches(
+        dataset, pipeline.Source(train.reader(0), NO_END)
+    ).as_numpy_iterator()
     with pytest.raises(tf.errors.OpError, match="a mistake of the program"):
         next(iterator)
 

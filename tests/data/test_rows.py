@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from spanbert_jax.corpus.pieces import Shard
+from spanbert_jax.data.blocks import Rows
 from spanbert_jax.data.masking import RowBatch, Vocabulary
-from spanbert_jax.data.rows import Runs, empty_runs, join, lay_out
+from spanbert_jax.data.rows import empty_rows, join, lay_out
 
 PAD, CLS, SEP = 0, 1, 2
 VOCABULARY = Vocabulary(np.ones(20, bool), np.arange(20), CLS, SEP, 3, PAD)
@@ -14,11 +15,11 @@ TEXT = Shard(
     np.array([11, 12, 13, 14, 15], np.uint16), np.array([3, 5]), np.array([1, 2]),
     np.array([[1, 3], [2, 3], [2, 4], [3, 5]]),
 )  # fmt: skip
-BOTH = Runs(np.array([0, 2]), np.array([0, 3]), np.array([3, 2]))
+BOTH = Rows(np.array([0, 2]), np.array([0, 3]), np.array([3, 2]))
 
 
-def rows(runs: Runs, blocks: str) -> RowBatch:
-    labels = np.zeros(len(runs.splits) - 1, np.int32)
+def rows(runs: Rows, blocks: str) -> RowBatch:
+    labels = np.zeros(len(runs.row_splits) - 1, np.int32)
     return lay_out(
         TEXT, runs, next_sentence_label=labels, blocks=blocks, sequence_length=9,
         vocabulary=VOCABULARY,
@@ -69,16 +70,16 @@ def test_two_runs_of_a_block_are_one_segment() -> None:
 
 
 def test_spans_that_a_run_cuts_are_left_out() -> None:
-    cut = Runs(np.array([0, 1, 2]), np.array([0, 2]), np.array([2, 2]))
+    cut = Rows(np.array([0, 1, 2]), np.array([0, 2]), np.array([2, 2]))
     # Of four spans 13, which is whole in the second run, and the one across both sentences.
     assert_fields(rows(cut, "document"), tag_start=[10, 10], tag_end=[11, 12], tag_splits=[0, 0, 2])
 
 
 @pytest.mark.parametrize("blocks", ["document", "packed", "sentence_pair"])
 def test_batches_are_joined_as_if_they_had_been_laid_out_together(blocks: str) -> None:
-    once = BOTH if blocks != "document" else Runs(np.array([0, 1]), BOTH.start[:1], BOTH.length[:1])
+    once = BOTH if blocks != "document" else Rows(np.array([0, 1]), BOTH.start[:1], BOTH.length[:1])
     runs_in_row = len(once.start)
-    twice = Runs(np.arange(3) * runs_in_row, np.tile(once.start, 2), np.tile(once.length, 2))
+    twice = Rows(np.arange(3) * runs_in_row, np.tile(once.start, 2), np.tile(once.length, 2))
     joined = join([rows(once, blocks), rows(once, blocks)])
     for name, field in rows(twice, blocks)._asdict().items():
         assert_fields(joined, **{name: field.tolist()})
@@ -87,7 +88,7 @@ def test_batches_are_joined_as_if_they_had_been_laid_out_together(blocks: str) -
 @pytest.mark.parametrize("blocks", ["document", "packed", "sentence_pair"])
 def test_rows_without_text_have_segments_without_tokens(blocks: str) -> None:
     runs_in_row = 2 if blocks == "sentence_pair" else 1
-    found = rows(empty_runs(3, runs_in_row=runs_in_row), blocks)
+    found = rows(empty_rows(3, runs_in_row=runs_in_row), blocks)
     assert found.token_ids[:, :3].tolist() == [[CLS, SEP, SEP if runs_in_row == 2 else PAD]] * 3
     assert found.segment_length.tolist() == [0] * 3 * runs_in_row
     assert found.segment_row.tolist() == np.repeat(np.arange(3), runs_in_row).tolist()

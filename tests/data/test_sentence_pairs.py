@@ -13,12 +13,13 @@ from spanbert_jax.corpus.progress import SilentProgress
 from spanbert_jax.corpus.shards import open_shard, write_shard
 from spanbert_jax.data import masking
 from spanbert_jax.data.batch import NO_PAIR, PretrainBatch, batch_shapes
+from spanbert_jax.data.blocks import Rows
 from spanbert_jax.data.cutting import BlockRule, count_rows
 from spanbert_jax.data.host_tensorflow import tf
 from spanbert_jax.data.masking import RowBatch, Vocabulary, mask_rows
 from spanbert_jax.data.pipeline import held_out_batches, pretrain_dataset
 from spanbert_jax.data.random_bits import fold_in
-from spanbert_jax.data.rows import Runs, lay_out
+from spanbert_jax.data.rows import lay_out
 from spanbert_jax.data.sentence_pairs import (
     Choices,
     Side,
@@ -274,7 +275,7 @@ def texts_of(
 ) -> list[tuple[list[int], list[int], int]]:
     """A, B and label of these blocks."""
     runs, labels = make_pairs(
-        window.text, window.runs(blocks), Choices(*choices.T), max_tokens=max_tokens,
+        window.text, window.take(blocks), Choices(*choices.T), max_tokens=max_tokens,
         document_ids=window.document_ids, drop_bits=bits,
     )  # fmt: skip
     texts = [
@@ -286,7 +287,7 @@ def texts_of(
 def example_rows(*, label: int, vocabulary: Vocabulary) -> RowBatch:
     """The pair 11 12 13 and 14 15, in a row of nine tokens."""
     text = Shard(np.arange(11, 16), np.array([3, 5]), np.array([1, 2]))
-    runs = Runs(np.array([0, 2]), np.array([0, 3]), np.array([3, 2]))
+    runs = Rows(np.array([0, 2]), np.array([0, 3]), np.array([3, 2]))
     rows = lay_out(
         text, runs, next_sentence_label=np.array([label], np.int32), blocks="sentence_pair",
         sequence_length=9, vocabulary=vocabulary,
@@ -489,7 +490,7 @@ def test_segments_are_masked_as_blocks_of_their_own(shards: TokenShards) -> None
 
     def rows_of(sides: list[int], **layout) -> RowBatch:
         splits = np.arange(201) * len(sides)
-        runs = Runs(splits, starts[:, sides].ravel(), lengths[:, sides].ravel().astype(np.int64))
+        runs = Rows(splits, starts[:, sides].ravel(), lengths[:, sides].ravel().astype(np.int64))
         labels = np.full(200, NO_PAIR, np.int32)
         rows = lay_out(
             text, runs, next_sentence_label=labels, vocabulary=shards.vocabulary, **layout

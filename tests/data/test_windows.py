@@ -41,8 +41,8 @@ def test_a_window_holds_the_rows_of_its_pieces_in_their_order(pieces: Pieces) ->
         found = cut(piece)
         rows += [piece.tokens[a : a + n].tolist() for a, n in zip(*found[1:], strict=True)]
         assert pieces.read_layout(number).sentence_ends.tolist() == piece.sentence_ends.tolist()
-    runs = window.runs(np.arange(len(rows)))
-    assert runs.splits.tolist() == list(range(len(rows) + 1))
+    runs = window.take(np.arange(len(rows)))
+    assert runs.row_splits.tolist() == list(range(len(rows) + 1))
     in_window = zip(runs.start, runs.length, strict=True)
     assert [window.text.tokens[a : a + n].tolist() for a, n in in_window] == rows
     assert window.text.sentence_ends[-1] == len(window.text.tokens)
