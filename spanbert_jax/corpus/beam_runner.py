@@ -18,21 +18,16 @@ from etils import epath
 
 from spanbert_jax.config import PrepareConfig
 from spanbert_jax.corpus import beam_steps as steps
-from spanbert_jax.corpus import local_runner
 from spanbert_jax.corpus.beam_options import checked_options, refused
 from spanbert_jax.corpus.beam_survey import draw_survey
 from spanbert_jax.corpus.document_table import table_of
 from spanbert_jax.corpus.documents import Source
-from spanbert_jax.corpus.encoding import Encoder
+from spanbert_jax.corpus.encoding import Encoder, KeyRange
 from spanbert_jax.corpus.files import FullDisk, write_file
 from spanbert_jax.corpus.held_out import held_out_limit
 from spanbert_jax.corpus.job import Job, parts_of
-from spanbert_jax.corpus.shard_writer import (
-    CompleteShard,
-    find_complete_shards,
-    read_complete_shards,
-    write_complete_shard,
-)
+from spanbert_jax.corpus.shard_set import ShardSet
+from spanbert_jax.corpus.shard_writer import read_complete_shards, write_complete_shard
 from spanbert_jax.corpus.sharding import ShardPlan, plan_shards
 from spanbert_jax.corpus.shards import SPLITS
 from spanbert_jax.corpus.survey import PlaceSet, Survey
@@ -79,9 +74,7 @@ def prepared_by_beam(source: Source, config: PrepareConfig) -> Source:
 
 
 def survey(job: Job) -> Survey:
-    """As on one machine where a few documents tell it; else a pipeline over all of them."""
-    if not (job.config.near_duplicates or job.config.mixture):
-        return local_runner.survey(job)
+    """Look at all documents, in a pipeline."""
     for path in job.folder.glob(f"{FOLDER}/left_out-*"):
         path.unlink()
     folder = _folder(job)
@@ -127,47 +120,39 @@ def tokenizer_sentences(job: Job, survey: Survey) -> list[str]:
 
 
 def make_shards(
-    job: Job, survey: Survey, tokenizer: Tokenizer
-) -> tuple[dict[str, list[CompleteShard]], Counter[str]]:
-    """Make the shards that are not complete. Returns all, and what was read and left out."""
-    complete = {
-        split: find_complete_shards(job.folder, split, tokenizer=tokenizer.fingerprint)
-        for split in SPLITS
-    }
-    if found := sum(map(len, complete.values())):
-        job.progress.say(f"{job.folder}: going on, {found} shards are complete")
-    known = next((shard.plan for shards in complete.values() for shard in shards.values()), None)
-    wanted = local_runner.missing_keys(known, complete)
+    job: Job, survey: Survey, tokenizer: Tokenizer, found: ShardSet
+) -> tuple[ShardSet, Counter[str]]:
+    """Make the shards that were not found. Returns all, and what was read and left out."""
     folder = _folder(job)
-    _run(job, lambda pipeline: _draw_shards(pipeline, job, survey, tokenizer, known, wanted))
+    _run(job, lambda pipeline: _draw_shards(pipeline, job, survey, tokenizer, found))
     plan = ShardPlan(**json.loads(_read(folder, "plan.json")))
     counts = Counter(json.loads(_read(folder, "counts.json"))) + survey.counts
-    made = {
-        split: read_complete_shards(job.folder, split, tokenizer=tokenizer.fingerprint)
-        for split in SPLITS
-    }
-    if not any(shard.info for shard in made["train"].values()):
+    made = ShardSet(
+        {
+            split: read_complete_shards(job.folder, split, tokenizer=tokenizer.fingerprint)
+            for split in SPLITS
+        }
+    )
+    if not any(shard.info for shard in made.complete["train"].values()):
         raise job.nothing_left(counts)
     nothing, _ = table_of(Encoder(tokenizer, job.config).encode([]), [])
-    for split in SPLITS:
-        for number in set(range(plan.num_shards[split])) - made[split].keys():
-            made[split][number] = write_complete_shard(
-                job.folder, nothing, split=split, number=number, plan=plan,
-                tokenizer=tokenizer.fingerprint, drop_duplicates=True,
-            )  # fmt: skip
-    return {split: [shards[n] for n in sorted(shards)] for split, shards in made.items()}, counts
+    for split, number, _ in made.missing(plan):
+        made.complete[split][number] = write_complete_shard(
+            job.folder, nothing, split=split, number=number, plan=plan,
+            tokenizer=tokenizer.fingerprint, drop_duplicates=True,
+        )  # fmt: skip
+    return made, counts
 
 
 def _draw_shards(
-    pipeline: Any, job: Job, survey: Survey, tokenizer: Tokenizer, known: ShardPlan | None,
-    wanted: tuple[tuple[int, int], ...],
-) -> None:  # fmt: skip
+    pipeline: Any, job: Job, survey: Survey, tokenizer: Tokenizer, found: ShardSet
+) -> None:
     """read -> encode -> count the tokens of each split -> deal out by shard -> write."""
     import apache_beam as beam
 
     folder = _folder(job)
-    tables, counts = _draw_encoded(pipeline, job, survey, tokenizer, wanted)
-    if known is None:
+    tables, counts = _draw_encoded(pipeline, job, survey, tokenizer, found.wanted)
+    if (known := found.plan) is None:
         plan = _draw_plan(tables, job, held_out_limit=survey.held_out_limit)
     else:
         plan = pipeline | "known plan" >> beam.Create([known._asdict()]).with_output_types(Any)
@@ -178,7 +163,7 @@ def _draw_shards(
 
 def _draw_encoded(
     pipeline: Any, job: Job, survey: Survey, tokenizer: Tokenizer,
-    wanted: tuple[tuple[int, int], ...],
+    wanted: tuple[KeyRange, ...],
 ) -> tuple[Any, Any]:  # fmt: skip
     """Tables of the documents with a wanted key, and one count of what was read and left out."""
     import apache_beam as beam

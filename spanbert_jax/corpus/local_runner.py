@@ -6,14 +6,12 @@ token ids, and then one shard; nothing grows with the corpus but a few bytes for
 
 from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import closing
 from itertools import chain
 from typing import Any
 
 from spanbert_jax.corpus.document_table import concatenate, table_of
 from spanbert_jax.corpus.documents import RawDocument
 from spanbert_jax.corpus.encoding import (
-    ALL_KEYS,
     EncodedDocuments,
     KeyRange,
     encode_documents,
@@ -21,18 +19,13 @@ from spanbert_jax.corpus.encoding import (
     sentences_of,
     start_encoder,
 )
-from spanbert_jax.corpus.filters import keep_document
 from spanbert_jax.corpus.gathering import arrays_of, count_tokens, gather
-from spanbert_jax.corpus.held_out import document_key, held_out_limit
+from spanbert_jax.corpus.held_out import document_key
 from spanbert_jax.corpus.job import Job, ReadDocument, tasks_of
 from spanbert_jax.corpus.local_survey import survey_corpus
-from spanbert_jax.corpus.shard_writer import (
-    CompleteShard,
-    find_complete_shards,
-    write_complete_shard,
-)
-from spanbert_jax.corpus.sharding import ShardPlan, merge_adjacent, plan_shards
-from spanbert_jax.corpus.shards import SPLITS
+from spanbert_jax.corpus.shard_set import ShardSet
+from spanbert_jax.corpus.shard_writer import write_complete_shard
+from spanbert_jax.corpus.sharding import plan_shards
 from spanbert_jax.corpus.spilling import Step, UnitContent, make_units
 from spanbert_jax.corpus.survey import Survey
 from spanbert_jax.corpus.tokenizer_sample import TokenizerSample
@@ -43,28 +36,8 @@ from spanbert_jax.corpus.workers import map_in_order
 
 
 def survey(job: Job) -> Survey:
-    """Look at all documents where that is needed, else until the held-out limit is known.
-
-    That is after a few hundred of them as a rule.
-    """
-    if job.config.near_duplicates or job.config.mixture:
-        return survey_corpus(job)
-    stage = "looking for documents"
-    read: Counter[str] = Counter()
-
-    def keys() -> Iterator[int]:
-        for document in documents:
-            read["documents"] += 1
-            if kept := keep_document(document.raw, job.config, read):
-                yield kept.key
-
-    # Left early as a rule: closing the reader closes its file.
-    with closing(job.read(stage)) as documents:
-        limit, seen = held_out_limit(keys(), job.config.held_out)
-    job.progress.update(stage, 1.0, 1.0)
-    if not seen:
-        raise job.nothing_left(read)
-    return Survey(limit)
+    """Look at all documents."""
+    return survey_corpus(job)
 
 
 def tokenizer_sentences(job: Job, survey: Survey) -> list[str]:
@@ -92,55 +65,28 @@ def tokenizer_sentences(job: Job, survey: Survey) -> list[str]:
 
 
 def make_shards(
-    job: Job, survey: Survey, tokenizer: Tokenizer
-) -> tuple[dict[str, list[CompleteShard]], Counter[str]]:
-    """Make the shards that are not complete. Returns all, and what was read and left out."""
-    complete = {
-        split: find_complete_shards(job.folder, split, tokenizer=tokenizer.fingerprint)
-        for split in SPLITS
-    }
-    if found := sum(map(len, complete.values())):
-        job.progress.say(f"{job.folder}: going on, {found} shards are complete")
-    plan = next((shard.plan for shards in complete.values() for shard in shards.values()), None)
-    units = _encode(job, survey, tokenizer, missing_keys(plan, complete))
+    job: Job, survey: Survey, tokenizer: Tokenizer, found: ShardSet
+) -> tuple[ShardSet, Counter[str]]:
+    """Make the shards that were not found. Returns all, and what was read and left out."""
+    units = _encode(job, survey, tokenizer, found.wanted)
     counts = sum((Counter(unit.counts) for unit in units), Counter(survey.counts))
-    drop = job.config.exact_duplicates == "drop"
+    drop, plan = job.config.exact_duplicates == "drop", found.plan
     if plan is None:
         limit = survey.held_out_limit
         totals = count_tokens(units, held_out_limit=limit, drop_duplicates=drop)
         if not totals["train"]:
             raise job.nothing_left(counts)
         plan = plan_shards(totals, held_out_limit=limit, shard_tokens=job.config.shard_tokens)
-    missing = [
-        (split, number, keys)
-        for split in SPLITS
-        for number, keys in enumerate(plan.ranges(split))
-        if number not in complete[split]
-    ]
+    missing = found.missing(plan)
+    made = {split: dict(shards) for split, shards in found.complete.items()}
     tables = gather(units, [keys for _, _, keys in missing])
     for done, ((split, number, _), table) in enumerate(zip(missing, tables, strict=True), 1):
-        complete[split][number] = write_complete_shard(
+        made[split][number] = write_complete_shard(
             job.folder, table, split=split, number=number, plan=plan,
             tokenizer=tokenizer.fingerprint, drop_duplicates=drop,
         )  # fmt: skip
         job.progress.update("writing shards", done, len(missing))
-    return {
-        split: [shards[n] for n in sorted(shards)] for split, shards in complete.items()
-    }, counts
-
-
-def missing_keys(
-    plan: ShardPlan | None, complete: dict[str, dict[int, CompleteShard]]
-) -> tuple[KeyRange, ...]:
-    """Keys of the shards that are to be made."""
-    if plan is None:
-        return ALL_KEYS
-    return merge_adjacent(
-        keys
-        for split in SPLITS
-        for number, keys in enumerate(plan.ranges(split))
-        if number not in complete[split]
-    )
+    return ShardSet(made), counts
 
 
 def _encode(

@@ -1,16 +1,19 @@
-"""Looks at a whole corpus on this machine for near duplicates and a mixture.
+"""Looks at a corpus on this machine: at its beginning for what is held out, at all of it for near
+duplicates and a mixture.
 
 Memory: about 80 bytes for each document, and 512 for each that shares a band with another one.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
 from spanbert_jax.config import PrepareConfig
 from spanbert_jax.corpus.document_table import is_duplicate, sorted_order
+from spanbert_jax.corpus.filters import keep_document
 from spanbert_jax.corpus.held_out import held_out_limit
 from spanbert_jax.corpus.job import Job
 from spanbert_jax.corpus.mixture import (
@@ -25,6 +28,26 @@ from spanbert_jax.corpus.scanning import SCANNED, ScannedDocuments, scan_documen
 from spanbert_jax.corpus.spilling import Step, UnitContent, make_units
 from spanbert_jax.corpus.survey import PlaceSet, Survey, mark_shared, sources_of
 from spanbert_jax.corpus.units import Unit
+
+
+def survey_beginning(job: Job) -> Survey:
+    """Look at documents until the held-out limit is known: at a few hundred of them as a rule."""
+    stage = "looking for documents"
+    read: Counter[str] = Counter()
+
+    def keys() -> Iterator[int]:
+        for document in documents:
+            read["documents"] += 1
+            if kept := keep_document(document.raw, job.config, read):
+                yield kept.key
+
+    # Left early as a rule: closing the reader closes its file.
+    with closing(job.read(stage)) as documents:
+        limit, seen = held_out_limit(keys(), job.config.held_out)
+    job.progress.update(stage, 1.0, 1.0)
+    if not seen:
+        raise job.nothing_left(read)
+    return Survey(limit)
 
 
 def survey_corpus(job: Job) -> Survey:

@@ -7,6 +7,7 @@ whoever looks at them in whatever order drops the same ones.
 
 import functools
 import zlib
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt32, UInt64
@@ -47,7 +48,7 @@ def signature(text: str) -> UInt32[np.ndarray, " 128"]:
 
 
 @functools.cache
-def _empty_sketch():  # type: ignore[no-untyped-def]
+def _empty_sketch() -> Any:
     from datasketch import MinHash
 
     # The hashes of shingles come as numbers already.

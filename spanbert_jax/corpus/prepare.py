@@ -13,6 +13,7 @@ from spanbert_jax.config import PrepareConfig
 from spanbert_jax.corpus import beam_runner, local_runner
 from spanbert_jax.corpus.files import as_path, sha256_of
 from spanbert_jax.corpus.job import Job
+from spanbert_jax.corpus.local_survey import survey_beginning
 from spanbert_jax.corpus.near_duplicates import check_datasketch
 from spanbert_jax.corpus.output_folder import (
     complete_manifest,
@@ -22,6 +23,7 @@ from spanbert_jax.corpus.output_folder import (
 )
 from spanbert_jax.corpus.progress import Progress
 from spanbert_jax.corpus.record import check_same, make_record
+from spanbert_jax.corpus.shard_set import find_shards
 from spanbert_jax.corpus.shards import (
     UNIGRAM_FILE,
     Manifest,
@@ -71,7 +73,9 @@ def prepare(config: PrepareConfig, *, progress: Progress) -> Manifest:
     with nothing_half_written(folder, resumed=before is not None):
         # First: whatever lies beside a record is ours, wherever this run may be killed.
         record.write(folder)
-        survey = _runner(config).survey(job)
+        # A few documents tell what is held out; what others hold needs a look at all of them.
+        looks_at_all = bool(config.near_duplicates or config.mixture)
+        survey = _runner(config).survey(job) if looks_at_all else survey_beginning(job)
         tokenizer = _tokenizer_in_folder(job, survey, loaded, resumed=before is not None)
         return _make_shards(job, survey, tokenizer)
 
@@ -147,8 +151,12 @@ def _train_tokenizer(job: Job, survey: Survey) -> Tokenizer:
 
 
 def _make_shards(job: Job, survey: Survey, tokenizer: Tokenizer) -> Manifest:
+    found = find_shards(job.folder, tokenizer=tokenizer.fingerprint)
+    if found.num_complete:
+        job.progress.say(f"{job.folder}: going on, {found.num_complete} shards are complete")
     began = time.monotonic()
-    complete, counts = _runner(job.config).make_shards(job, survey, tokenizer)
+    made, counts = _runner(job.config).make_shards(job, survey, tokenizer, found)
+    complete = made.in_order()
     for shard in itertools.chain.from_iterable(complete.values()):
         counts.update(shard.dropped)
     megabytes, seconds = counts["text bytes"] / 1e6, time.monotonic() - began

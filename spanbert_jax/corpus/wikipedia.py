@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import IO
 
 from etils import epath
 
@@ -42,7 +43,7 @@ class WikipediaSource:
             ) from error
 
 
-def _articles(file, path: epath.Path, reading: Reading) -> Iterator[RawDocument]:  # type: ignore[no-untyped-def]
+def _articles(file: IO[bytes], path: epath.Path, reading: Reading) -> Iterator[RawDocument]:
     events = iter(ElementTree.iterparse(file, events=("start", "end")))
     _, root = next(events)
     if _local_name(root) != "mediawiki":
