@@ -1,6 +1,8 @@
 """Errors the user can mend. They reach the terminal as one paragraph, without a traceback."""
 
+import contextlib
 import re
+from collections.abc import Callable, Iterator
 
 # As TensorStore, under Orbax, ends what the operating system refused: a bare ValueError.
 _OS_ERROR = re.compile(r"\"(?P<path>/[^\"]+)\": (?P<cause>[^\"]*) \[os_error_code='\d+'\]$")
@@ -13,6 +15,18 @@ class UserError(ValueError):
 
 class ConfigError(UserError):
     """A value of the configuration is out of range, or two of them do not fit together."""
+
+
+@contextlib.contextmanager
+def reworded(reword: Callable[[str], str]) -> Iterator[None]:
+    """A `UserError` from inside is raised with its message as `reword` puts it.
+
+    For rules of one command that another one keeps too, under flags of its own.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(reword(str(error))) from error
 
 
 def storage_error(error: BaseException) -> UserError | None:

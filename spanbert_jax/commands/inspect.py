@@ -1,20 +1,18 @@
 """`spanbert inspect shards`: what a folder holds, or what a masking scheme hides in it."""
 
-import contextlib
 import itertools
 import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from etils import epath
 
-from spanbert_jax.config.inspect import InspectConfig
+from spanbert_jax.config.inspect import InspectConfig, typed_here
 from spanbert_jax.corpus import description
 from spanbert_jax.corpus.files import as_path, write_file
 from spanbert_jax.corpus.shards import Manifest, read_manifest
 from spanbert_jax.corpus.tagged import require_tags
 from spanbert_jax.data.batch import PretrainBatch
-from spanbert_jax.errors import UserError
+from spanbert_jax.errors import UserError, reworded
 
 if TYPE_CHECKING:
     from spanbert_jax.data.mask_statistics import MaskStatistics
@@ -55,16 +53,6 @@ def _check(config: InspectConfig, folder: epath.Path, manifest: Manifest) -> Non
         )
 
 
-@contextlib.contextmanager
-def flags_of_inspect() -> Iterator[None]:
-    """A `UserError` from inside names its flags as they are typed here, not behind pretrain."""
-    try:
-        yield
-    except UserError as error:
-        message = str(error).replace("--data.shards ", "").replace("--data.", "--")
-        raise type(error)(message) from error
-
-
 def _inspect_masks(config: InspectConfig, folder: epath.Path) -> None:
     # Here, not above: a description needs no TensorFlow.
     from spanbert_jax.data.mask_statistics import add_statistics, measure_masks, rows_with_text
@@ -72,7 +60,7 @@ def _inspect_masks(config: InspectConfig, folder: epath.Path) -> None:
     from spanbert_jax.data.token_shards import open_token_shards
     from spanbert_jax.tasks.mask_report import as_json, render_table
 
-    with flags_of_inspect():
+    with reworded(typed_here):
         shards = open_token_shards(
             folder, split=config.split, sequence_length=config.sequence_length,
             blocks=config.blocks, over_long_sentences=config.over_long_sentences,

@@ -5,6 +5,7 @@ Everything that can be checked without a device is checked before JAX starts.
 
 import dataclasses
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from etils import epath
@@ -22,10 +23,11 @@ from spanbert_jax.training.host_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from spanbert_jax.commands.beginning import Beginning
-    from spanbert_jax.commands.run_data import RunShards
+    from spanbert_jax.commands.run_data import RunData, RunShards
+    from spanbert_jax.data.batch import PretrainBatch
     from spanbert_jax.training.console import Console
     from spanbert_jax.training.interrupts import StopRequest
-    from spanbert_jax.training.loop import Progress
+    from spanbert_jax.training.loop import Drive, Progress
     from spanbert_jax.training.pretraining import Pretraining
     from spanbert_jax.training.train_step import TrainState
 
@@ -171,8 +173,7 @@ def _train(
     """Run the loop from the run's beginning; everything is on disk when this returns."""
     from spanbert_jax.commands.run_data import RunData, announced
     from spanbert_jax.training.checkpoint import Checkpoints
-    from spanbert_jax.training.evaluation import evaluate
-    from spanbert_jax.training.loop import Drive, run_loop
+    from spanbert_jax.training.loop import run_loop
     from spanbert_jax.training.meter import Meter
     from spanbert_jax.training.metrics import open_metrics
     from spanbert_jax.training.pretraining import workload
@@ -193,31 +194,14 @@ def _train(
             on_devices=pretraining.on_devices,
         )  # fmt: skip
 
-        def held_out(step: int, state: "TrainState") -> dict[str, float]:
-            with data.held_out(step) as batches:
-                return evaluate(
-                    state.params,
-                    batches,
-                    eval_step=pretraining.eval_step,
-                    objective_weights={
-                        "mlm": 1.0,
-                        "sbo": config.objective.span_boundary_weight,
-                        "nsp": 1.0,
-                    },
-                )
-
         with (
             open_metrics(config.workdir, start_step=start.step) as writer,
-            ReadAhead(data.batches()) as batches,
+            ReadAhead(data.batches()) as ahead,
         ):
+            batches = announced(ahead, config, start_step=start.step, say=console.message)
             return run_loop(
                 start,
-                drive=Drive(
-                    train_step=pretraining.train_step,
-                    batches=announced(batches, config, start_step=start.step, say=console.message),
-                    evaluate=held_out,
-                    position=data.position,
-                ),
+                drive=_drive(config, pretraining, data, batches),
                 training=config.training,
                 checkpoint=config.checkpoint,
                 checkpoints=checkpoints,
@@ -225,6 +209,32 @@ def _train(
                 watcher=RunWatcher(console, writer),
                 stop=stop,
             )
+
+
+def _drive(
+    config: PretrainConfig,
+    pretraining: "Pretraining",
+    data: "RunData",
+    batches: Iterator["PretrainBatch"],
+) -> "Drive":
+    """The steps and the evaluation, as the loop calls them."""
+    from spanbert_jax.training.evaluation import evaluate
+    from spanbert_jax.training.loop import Drive
+
+    weights = {"mlm": 1.0, "sbo": config.objective.span_boundary_weight, "nsp": 1.0}
+
+    def held_out(step: int, state: "TrainState") -> dict[str, float]:
+        with data.held_out(step) as rows:
+            return evaluate(
+                state.params, rows, eval_step=pretraining.eval_step, objective_weights=weights
+            )
+
+    return Drive(
+        train_step=pretraining.train_step,
+        batches=batches,
+        evaluate=held_out,
+        position=data.position,
+    )
 
 
 def _tokenizer_folder(config: PretrainConfig) -> epath.Path:

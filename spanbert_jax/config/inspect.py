@@ -4,11 +4,25 @@ import typing
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from spanbert_jax.config.data import BlockKind, MaskingConfig, MaskingScheme, OverLongSentences
+from spanbert_jax.config.data import (
+    BlockKind,
+    DataConfig,
+    MaskingConfig,
+    MaskingScheme,
+    OverLongSentences,
+)
 from spanbert_jax.config.files import nearest
-from spanbert_jax.errors import ConfigError, require, require_positive
+from spanbert_jax.errors import ConfigError, require, require_positive, reworded
 
 SCHEMES: tuple[MaskingScheme, ...] = typing.get_args(MaskingScheme)
+
+
+def typed_here(message: str) -> str:
+    """The flags of --data as `inspect` has them; the shards are named without one.
+
+    typed_here("--data.shards /a: use --data.blocks document") -> "/a: use --blocks document"
+    """
+    return message.replace("--data.shards ", "").replace("--data.", "--")
 
 
 @dataclass(frozen=True)
@@ -47,16 +61,12 @@ class InspectConfig:
         require_positive("--rows", self.rows, "2000")
         require(0 < self.texts <= 100, "--texts", self.texts, "must be in 1 to 100", "use 6")
         require_positive("--max-boundary-offsets", self.max_boundary_offsets, "15")
-        require(
-            self.sequence_length >= 8, "--sequence-length", self.sequence_length,
-            "must be at least 8", "use 512, as the paper, or 128",
-        )  # fmt: skip
-        require(
-            self.over_long_sentences == "split" or self.blocks == "document",
-            "--over-long-sentences", self.over_long_sentences,
-            f"is a rule for blocks of whole sentences, which --blocks {self.blocks} has not",
-            "use --over-long-sentences split, or --blocks document",
-        )  # fmt: skip
+        with reworded(typed_here):
+            # Rows are cut by the rules of pretraining.
+            DataConfig(
+                sequence_length=self.sequence_length, blocks=self.blocks,
+                over_long_sentences=self.over_long_sentences,
+            )  # fmt: skip
         require(0 <= self.seed < 2**31, "--seed", self.seed, "must be in [0, 2^31)", "use 0")
         self._check_mask()
 

@@ -1,13 +1,12 @@
 """The flags of `spanbert prepare`, as they are typed behind `spanbert pretrain`."""
 
-import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from spanbert_jax.config.data import PrepareConfig
 from spanbert_jax.config.json import flag_of
-from spanbert_jax.errors import UserError
+from spanbert_jax.errors import reworded
 
 _BEHIND_PRETRAIN = {
     flag_of(field.name): flag_of(f"prepare.{field.name}")
@@ -15,13 +14,9 @@ _BEHIND_PRETRAIN = {
 } | {"--out": "--data.shards"}
 
 
-@contextlib.contextmanager
-def prepare_flags_behind_pretrain() -> Iterator[None]:
+def prepare_flags_behind_pretrain() -> AbstractContextManager[None]:
     """A `UserError` from inside names its flags as `spanbert pretrain` knows them."""
-    try:
-        yield
-    except UserError as error:
-        raise type(error)(behind_pretrain(str(error))) from error
+    return reworded(behind_pretrain)
 
 
 def behind_pretrain(message: str) -> str:
