@@ -14,8 +14,9 @@ from spanbert_jax.config import PretrainConfig, RunPhase
 from spanbert_jax.corpus.progress import show_progress
 from spanbert_jax.corpus.shards import SPLITS
 from spanbert_jax.data.batch import PretrainBatch
+from spanbert_jax.data.cutting import BlockRule
 from spanbert_jax.data.pipeline import held_out_batches, pretrain_dataset
-from spanbert_jax.data.token_shards import TokenShards, open_token_shards
+from spanbert_jax.data.token_shards import TokenShards, open_split
 from spanbert_jax.training.checkpoint import DataPosition
 from spanbert_jax.training.read_ahead import ReadAhead
 
@@ -30,19 +31,15 @@ class RunShards:
             UserError: the folder holds no shards, or too few documents for any phase.
         """
         self._opened: dict[tuple[str, int], TokenShards] = {}
-        lengths = {phase.sequence_length for phase in config.phases}
+        data, mask_ratio = config.data, config.masking.mask_ratio
+        lengths = sorted({phase.sequence_length for phase in config.phases})
         with show_progress() as progress:
             # The small split first: where it lacks documents, nothing is counted.
-            for length, split in itertools.product(sorted(lengths), reversed(SPLITS)):
-                self._opened[split, length] = open_token_shards(
-                    config.data.shards,
-                    split=split,
-                    sequence_length=length,
-                    blocks=config.data.blocks,
-                    over_long_sentences=config.data.over_long_sentences,
-                    mask_ratio=config.masking.mask_ratio,
-                    progress=progress,
-                )
+            for split in reversed(SPLITS):
+                text = open_split(data.shards, split, blocks=data.blocks)
+                for length in lengths:
+                    rule = BlockRule(data.blocks, length, data.over_long_sentences, mask_ratio)
+                    self._opened[split, length] = text.in_rows(rule, progress=progress)
 
     @property
     def summary(self) -> str:

@@ -6,6 +6,7 @@ Of the corpus a host holds two windows, and some 200 bytes for each of its megab
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from etils import epath
@@ -167,9 +168,43 @@ def open_token_shards(
     mask_ratio: float = MaskingConfig.mask_ratio,
     progress: Progress | None = None,
 ) -> TokenShards:
-    """Open one split ("train" or "held_out") of a folder written by `spanbert prepare`.
+    """Open one split ("train" or "held_out") of a folder, cut into rows of one length.
 
     progress: is told of the first count of rows of this length, a minute for 10 billion tokens.
+
+    Raises `UserError` as `open_split` does, and where no row is left.
+    """
+    rule = BlockRule(blocks, sequence_length, over_long_sentences, mask_ratio)
+    return open_split(folder, split, blocks=blocks).in_rows(rule, progress=progress)
+
+
+class Split(NamedTuple):
+    """One split of a folder of shards, of which rows of any length can be made."""
+
+    folder: epath.PathLike
+    name: str
+    pieces: Pieces
+    vocabulary: Vocabulary
+
+    def in_rows(self, rule: BlockRule, *, progress: Progress | None = None) -> TokenShards:
+        """Its rows by a rule, counted first where they never were."""
+        counts = count_rows(
+            self.pieces, rule, folder=self.folder, split=self.name,
+            progress=progress or SilentProgress(),
+        )  # fmt: skip
+        shards = TokenShards(self.pieces, rule=rule, counts=counts, vocabulary=self.vocabulary)
+        if not shards.num_blocks:
+            raise UserError(
+                f"--data.over-long-sentences {rule.over_long_sentences}: must leave text to train "
+                f"on, but nothing is left of the {self.name} split of --data.shards {self.folder}: "
+                f"every sentence is longer than {rule.max_tokens} tokens or lost with one; use "
+                "split"
+            )
+        return shards
+
+
+def open_split(folder: epath.PathLike, split: str, *, blocks: BlockKind) -> Split:
+    """Open one split ("train" or "held_out") of a folder written by `spanbert prepare`.
 
     Raises `UserError` where the folder holds no shards, or the split too few documents: one, or two
     where half of all sentence pairs join text of different ones.
@@ -178,21 +213,9 @@ def open_token_shards(
     for name, remedy in (("train", "more text"), (split, "--held-out 0.01")):
         _require_documents(folder, manifest, split=name, blocks=blocks, remedy=remedy)
     with ThreadPoolExecutor(_NUM_OPENED) as opening:
-        pieces = Pieces(
-            list(opening.map(lambda info: open_shard(folder, info), manifest.splits[split]))
-        )
-    rule = BlockRule(blocks, sequence_length, over_long_sentences, mask_ratio)
-    counts = count_rows(
-        pieces, rule, folder=folder, split=split, progress=progress or SilentProgress()
-    )
-    shards = TokenShards(pieces, rule=rule, counts=counts, vocabulary=_vocabulary(folder, manifest))
-    if not shards.num_blocks:
-        raise UserError(
-            f"--data.over-long-sentences {over_long_sentences}: must leave text to train on, but "
-            f"nothing is left of the {split} split of --data.shards {folder}: every sentence is "
-            f"longer than {rule.max_tokens} tokens or lost with one; use split"
-        )
-    return shards
+        shards = opening.map(lambda info: open_shard(folder, info), manifest.splits[split])
+        pieces = Pieces(list(shards))
+    return Split(folder, split, pieces, _vocabulary(folder, manifest))
 
 
 def _require_documents(
