@@ -45,7 +45,7 @@ def run(config: PretrainConfig) -> int:
     config, manifest = resolve(config)
     _check_resumable(config, manifest)
     require_tags(config.data.shards, manifest, masking=config.masking, flag="--masking.scheme")
-    verify_shards(config.data.shards, manifest, tokens=config.data.verify_shards)
+    verify_shards(config.data.shards, manifest, shards=config.data.verify_shards)
     return train(config, tokenizer_file=epath.Path(config.data.shards) / manifest.tokenizer.file)
 
 

@@ -6,9 +6,9 @@ file says pieces.py.
 """
 
 import dataclasses
+import hashlib
 import io
 import json
-import os
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ MANIFEST_FILE = "manifest.json"
 UNIGRAM_FILE = "unigram.npy"
 SPLITS = ("train", "held_out")
 ARRAYS = ("tokens", "pieces")
-TOKENS_SUFFIX = ".tokens.npy"
+_OTHER_CHECKSUM = "is truncated or altered (its checksum is not the manifest's)"
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def write_shard(folder: epath.PathLike, name: str, shard: Shard) -> ShardInfo:
     """Write the files of a shard. Returns its entry for the manifest."""
     parts, table = encode_shard(shard)
     sha256 = {
-        "tokens": write_file(epath.Path(folder) / f"{name}{TOKENS_SUFFIX}", *parts),
+        "tokens": write_file(epath.Path(folder) / f"{name}.tokens.npy", *parts),
         "pieces": write_array(epath.Path(folder) / f"{name}.pieces.npy", table),
     }
     return ShardInfo(name, shard.tokens.dtype.name, *shard.lengths, sha256)
@@ -223,7 +223,7 @@ def open_shard(folder: epath.PathLike, info: ShardInfo) -> ShardFiles:
     manifest says.
     """
     table_path, path = as_path(folder) / info.file("pieces"), as_path(folder) / info.file("tokens")
-    table, dtype = np.array(_load_array(table_path)), np.dtype(info.dtype)
+    table, dtype = _load_table(table_path, sha256=info.sha256["pieces"]), np.dtype(info.dtype)
     if table.dtype != PIECE_TABLE or table["num_tokens"].sum() != info.num_tokens:
         raise _broken(table_path, f"does not hold the pieces of {info.num_tokens:,} tokens")
     last = table[-1]
@@ -244,14 +244,28 @@ def load_shard(folder: epath.PathLike, info: ShardInfo) -> Shard:
     return join_pieces([(files.read(piece), flag) for piece, flag in enumerate(goes_on)])
 
 
+def _load_table(path: epath.Path, *, sha256: str) -> np.ndarray:
+    """The table of a shard's pieces, whose own checksums it holds: read once, and checked."""
+    content = _read_file(path)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise _broken(path, _OTHER_CHECKSUM)
+    return np.load(io.BytesIO(content))
+
+
 def _load_array(path: epath.Path) -> np.ndarray:
+    content = _read_file(path)
     try:
-        if "://" in os.fspath(path):
-            return np.load(io.BytesIO(path.read_bytes()))
-        return np.load(os.fspath(path), mmap_mode="r")
+        return np.load(io.BytesIO(content))
+    except (ValueError, EOFError) as error:
+        raise _broken(path, f"is truncated or damaged ({error})") from error
+
+
+def _read_file(path: epath.Path) -> bytes:
+    try:
+        return path.read_bytes()
     except FileNotFoundError:
         raise _broken(path, "is missing") from None
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:
         raise _broken(path, f"is truncated or damaged ({error})") from error
 
 
@@ -262,26 +276,28 @@ def _broken(path: epath.Path, what: str) -> UserError:
     )
 
 
-def verify_shards(folder: epath.PathLike, manifest: Manifest, *, tokens: bool = True) -> None:
+def verify_shards(folder: epath.PathLike, manifest: Manifest, *, shards: bool = True) -> None:
     """Compare every file with its checksum; `UserError` names the one missing or altered.
 
-    tokens: also the files of token ids, which are as large as the corpus. Without, they are looked
-    for, and each piece is compared with its own checksum when it is read.
+    shards: also the shards, which are as large as the corpus. Without, tables are compared where
+    they are opened, and pieces where they are read.
     """
-    for path, expected in _checksums(as_path(folder), manifest):
+    for path, expected in _checksums(as_path(folder), manifest, shards=shards):
         if not path.exists():
             raise _broken(path, "is missing")
-        if (tokens or not path.name.endswith(TOKENS_SUFFIX)) and sha256_of(path) != expected:
-            raise _broken(path, "is truncated or altered (its checksum is not the manifest's)")
+        if sha256_of(path) != expected:
+            raise _broken(path, _OTHER_CHECKSUM)
 
 
-def _checksums(folder: epath.Path, manifest: Manifest) -> Iterator[tuple[epath.Path, str]]:
+def _checksums(
+    folder: epath.Path, manifest: Manifest, *, shards: bool
+) -> Iterator[tuple[epath.Path, str]]:
     yield folder / manifest.tokenizer.file, manifest.tokenizer.sha256
     yield folder / UNIGRAM_FILE, manifest.unigram_sha256
-    for shards in manifest.splits.values():
-        for shard in shards:
-            for array, sha256 in shard.sha256.items():
-                yield folder / shard.file(array), sha256
+    for infos in manifest.splits.values() if shards else ():
+        for info in infos:
+            for array, sha256 in info.sha256.items():
+                yield folder / info.file(array), sha256
 
 
 def count_unigrams(
@@ -299,7 +315,7 @@ def count_unigrams(
 def read_unigram_counts(folder: epath.PathLike, manifest: Manifest) -> Int64[np.ndarray, " vocab"]:
     """How often each id occurs in the train split."""
     path = as_path(folder) / UNIGRAM_FILE
-    counts = np.array(_load_array(path))
+    counts = _load_array(path)
     if counts.shape != (manifest.tokenizer.vocab_size,):
         raise _broken(path, f"holds {counts.shape} counts, not {manifest.tokenizer.vocab_size}")
     return counts

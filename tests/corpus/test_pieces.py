@@ -131,3 +131,13 @@ def test_the_table_says_where_a_piece_lies(tmp_path):
     tokens = [words[a : a + n] for a, n in zip(first_word, table["num_tokens"], strict=True)]
     np.testing.assert_array_equal(np.concatenate(tokens), shard.tokens)
     assert info.dtype == "uint16"
+
+
+def test_an_altered_table_is_named_when_it_is_opened(tmp_path):
+    info = write_shard(tmp_path, "train-00000", shard_of([[20, 20]] * 20))
+    path = tmp_path / "train-00000.pieces.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="00000.pieces.npy: is truncated or altered .its checksum"):
+        open_shard(tmp_path, info)
