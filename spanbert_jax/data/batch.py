@@ -1,7 +1,8 @@
 """The seam between data and model: names, shapes and dtypes of a batch.
 
-In: nothing. Out: the one structure that tf.data yields and that the train step takes; a NamedTuple,
-which both TensorFlow and JAX know as a tree. After it everything is an array of fixed shape.
+In: nothing. Out: the structures that pipelines yield and that train steps take, of pretraining and
+of tasks; NamedTuples, which both TensorFlow and JAX know as trees. After it everything is an array
+of fixed shape.
 """
 
 from typing import Any, NamedTuple
@@ -69,3 +70,38 @@ def empty_batch(batch_size: int, sequence_length: int, num_predictions: int) -> 
     shapes = batch_shapes(batch_size, sequence_length, num_predictions)
     zeros = PretrainBatch(**{name: np.zeros(shape, np.int32) for name, shape in shapes.items()})
     return zeros._replace(next_sentence_label=np.full(batch_size, NO_PAIR, np.int32))
+
+
+class TaskRow(NamedTuple):
+    """One row of a task before it joins a batch: an example, or a window of one."""
+
+    token_ids: Any
+    """(length,) int32: [CLS] ... [SEP], without padding."""
+    segment_ids: Any
+    """(length,) int32: 0, and 1 for the second text."""
+    example: int
+    """Index of its example."""
+    fields: dict[str, Any] = {}
+    """What head and loss need beside the tokens, arrays or numbers by name. All rows have the same
+    ones, of the same shape, but for a first axis over the tokens where the task says so."""
+    notes: Any = None
+    """What decoding needs to know; it stays on the host."""
+
+
+class TaskBatch(NamedTuple):
+    """`B` rows of a task, padded to `L` tokens; int32 unless a field says otherwise."""
+
+    token_ids: Any
+    """(B, L)"""
+    segment_ids: Any
+    """(B, L)"""
+    document_ids: Any
+    """(B, L) 1 for tokens, 0 for padding."""
+    position_ids: Any
+    """(B, L)"""
+    row_weights: Any
+    """(B,) 1; 0 for a row of padding that fills the batch up."""
+    row_numbers: Any
+    """(B,) which row of the data set it is; -1 for a row of padding."""
+    fields: dict[str, Any]
+    """(B, ...) of `TaskRow.fields`; (B, L, ...) padded with 0 where they run over tokens."""

@@ -1,0 +1,51 @@
+"""What every task is told: where its data lie, and how long its rows may be."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from spanbert_jax.errors import UserError, require
+
+_KNOWN: dict[str, type["TaskConfig"]] = {}
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What every task is told. A task of its own is a subclass, with a name and a definition."""
+
+    name: ClassVar[str] = ""
+    """By which a checkpoint remembers its task."""
+    definition: ClassVar[Any] = None
+    """The `tasks.task.Task` that this is the config of: the class itself, or "module:Class", which
+    is imported when it is needed. A config file imports neither numpy nor jax for it."""
+
+    train: str = ""
+    """What is trained on: a file (local or gs://), in the form that the task reads."""
+    dev: str = ""
+    """What checkpoints are compared on, in the same form."""
+    max_length: int = 128
+    """Tokens of a row, special ones included; what is longer is cut, or read in windows."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.name:
+            _KNOWN[cls.name] = cls
+
+    def __post_init__(self) -> None:
+        require(
+            self.max_length >= 8, "--task.max-length", self.max_length,
+            "must be at least 8", "use 128, as the paper for sentences, or 512 for questions",
+        )  # fmt: skip
+
+
+def task_config_of(name: str) -> type[TaskConfig]:
+    """The config class of a task by the name that a checkpoint remembers.
+
+    Raises:
+        UserError: no task of that name is known.
+    """
+    if name not in _KNOWN:
+        raise UserError(
+            f"task {name}: must be one of {', '.join(sorted(_KNOWN))}, or be defined by the file "
+            "that --task-file names"
+        )
+    return _KNOWN[name]
