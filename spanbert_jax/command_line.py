@@ -175,7 +175,10 @@ def _pretrain(arguments: list[str]) -> int:
         )
     with prepare_flags_behind_pretrain():
         config = parse_flags(
-            load_config(name), arguments[1:], prog=f"spanbert pretrain {name}", about=PRETRAIN_HELP
+            load_config(name, PretrainConfig),
+            arguments[1:],
+            prog=f"spanbert pretrain {name}",
+            about=PRETRAIN_HELP,
         )
     _state("--workdir", config.workdir, "say where the run goes, such as /runs/base")
     from spanbert_jax.commands import pretrain

@@ -132,7 +132,7 @@ def test_phases_are_typed_as_words_whatever_the_config_has():
     assert parse("--data.phases", "9:64", "1_000:128:32").data.phases == (
         LengthPhase(9, 64), LengthPhase(1_000, 128, 32),
     )  # fmt: skip
-    named = load_config(f"{PRETRAIN}:bert_base_two_phases")
+    named = load_config(f"{PRETRAIN}:bert_base_two_phases", PretrainConfig)
     for words, phases in (
         ([], (LengthPhase(900_000, 128),)), (["--data.phases", "9:64"], (LengthPhase(9, 64),)),
         (["--data.phases"], ()),
@@ -286,8 +286,9 @@ def test_a_file_with_one_config_needs_no_function_name_and_may_import_its_neighb
     body = "from neighbour import WORKDIR\ndef run():\n    return PretrainConfig(workdir=WORKDIR)\n"
     script = f"""
 import json, sys
+from spanbert_jax.config import PretrainConfig
 from spanbert_jax.config.files import load_config
-print(json.dumps([load_config({write_config(tmp_path, body)!r}).workdir, sys.path]))
+print(json.dumps([load_config({write_config(tmp_path, body)!r}, PretrainConfig).workdir, sys.path]))
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     workdir, path = json.loads(run.stdout)

@@ -7,6 +7,7 @@ import pytest
 
 from spanbert_jax.config import (
     DataConfig,
+    FinetuneConfig,
     LengthPhase,
     MaskingConfig,
     ModelConfig,
@@ -27,19 +28,28 @@ NAMES = [
     for file in sorted(FOLDER.glob("*.py"))
     for function in config_functions(load_module(file))
 ]
+# The files of the others are of fine-tuning.
+PRETRAINING = [
+    name
+    for name in NAMES
+    if Path(name.rpartition(":")[0]).stem in ("ablations", "pretrain", "quickstart", "roberta")
+]
 
 
 def load(name: str) -> PretrainConfig:
-    return load_config(f"{FOLDER}/{name}")
+    return load_config(f"{FOLDER}/{name}", PretrainConfig)
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: name.rpartition("/")[2])
 def test_every_config_builds_survives_json_and_documents_itself(name):
-    config = load_config(name)
+    command, kind = (
+        ("pretrain", PretrainConfig) if name in PRETRAINING else ("finetune", FinetuneConfig)
+    )
+    config = load_config(name, kind)
     assert from_json(to_json(config)) == config
     file, _, function = name.rpartition(":")
     docstring = config_functions(load_module(Path(file)))[function].__doc__
-    for word in ("Paper:", "Expected:", "Hardware:", "Command: spanbert pretrain"):
+    for word in ("Paper:", "Expected:", "Hardware:", f"Command: spanbert {command}"):
         assert word in docstring
 
 
@@ -52,7 +62,7 @@ def test_the_configs_are_the_ones_that_the_readme_promises():
         "objective_two_segments_nsp", "objective_one_segment", "objective_one_segment_sbo",
     )  # fmt: skip
     rows = [*schemes, *objectives]
-    assert [name.rpartition("/")[2] for name in NAMES] == [
+    assert [name.rpartition("/")[2] for name in PRETRAINING] == [
         *(f"ablations.py:{row}" for row in (*rows, *(f"{row}_paper" for row in rows))),
         "pretrain.py:spanbert_base",
         "pretrain.py:spanbert_large",
@@ -189,12 +199,12 @@ def test_rows_of_the_ablation_tables_differ_in_what_the_table_compares():
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_paper")])
 def test_every_reading_of_the_paper_differs_in_anchors_weight_decay_and_normalization(name):
-    released = load_config(name.removesuffix("_paper"))
+    released = load_config(name.removesuffix("_paper"), PretrainConfig)
     # Single tokens are what they are, wherever they are drawn from.
     anchors = released.masking.scheme != "subword"
     # Beside annotated spans the released code hides spans, the paper words.
     tagged = released.masking.scheme == "tagged_span"
-    assert differences(released, load_config(name)) == [
+    assert differences(released, load_config(name, PretrainConfig)) == [
         *([("--masking.anchor", "subword", "word")] if anchors else []),
         *([("--masking.base-scheme", "geometric_span", "whole_word")] if tagged else []),
         ("--objective.loss-normalization", "original", "paper"),

@@ -17,6 +17,7 @@ from spanbert_jax.config.data import (
     tokens_of_text,
 )
 from spanbert_jax.config.experiment import PretrainConfig, check_devices
+from spanbert_jax.config.finetune import FinetuneConfig, FineTuningConfig
 from spanbert_jax.config.model import ComputeConfig, ModelConfig
 from spanbert_jax.config.optimizer import FINE_TUNING_OPTIMIZER, OptimizerConfig
 from spanbert_jax.config.phases import LengthPhase, RunPhase
@@ -34,6 +35,8 @@ __all__ = [
     "CheckpointConfig",
     "ComputeConfig",
     "DataConfig",
+    "FineTuningConfig",
+    "FinetuneConfig",
     "LengthPhase",
     "MaskingConfig",
     "MaskingScheme",

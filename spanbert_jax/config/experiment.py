@@ -114,20 +114,30 @@ def _nearest_multiples(value: int, factor: int) -> str:
 
 def check_devices(config: PretrainConfig, num_devices: int) -> None:
     """Raise `ConfigError` where mesh, batch or model cannot be split over `num_devices`."""
-    mesh = config.mesh.resolve(num_devices)
-    ways, parts = mesh["data"] * mesh["fsdp"], config.training.num_microbatches
+    mesh, parts = config.mesh.resolve(num_devices), config.training.num_microbatches
     for phase in config.phases:
-        require(
-            phase.batch_size // parts % ways == 0, phase.batch_flag, phase.batch_size,
-            f"{f'in {parts} microbatches ' if parts > 1 else ''}"
-            f"is not divisible by the {ways} devices that share it",
-            f"use {_nearest_multiples(phase.batch_size, ways * parts)}",
-        )  # fmt: skip
+        check_batch(phase.batch_flag, phase.batch_size, num_microbatches=parts, mesh=mesh)
+    check_model(config.model, mesh=mesh)
+
+
+def check_batch(flag: str, batch_size: int, *, num_microbatches: int, mesh: dict[str, int]) -> None:
+    """Raise `ConfigError` where a batch cannot be split over the devices of `mesh`."""
+    ways, parts = mesh["data"] * mesh["fsdp"], num_microbatches
+    require(
+        batch_size // parts % ways == 0, flag, batch_size,
+        f"{f'in {parts} microbatches ' if parts > 1 else ''}"
+        f"is not divisible by the {ways} devices that share it",
+        f"use {_nearest_multiples(batch_size, ways * parts)}",
+    )  # fmt: skip
+
+
+def check_model(model: ModelConfig, *, mesh: dict[str, int]) -> None:
+    """Raise `ConfigError` where a model cannot be split over the devices of `mesh`."""
     for axis, name in (
         ("fsdp", "hidden_size"), ("tensor", "num_heads"), ("tensor", "mlp_size"),
         ("tensor", "vocab_size"),
     ):  # fmt: skip
-        size = getattr(config.model, name)
+        size = getattr(model, name)
         require(
             size is None or size % mesh[axis] == 0, f"--mesh.{axis}", mesh[axis],
             f"does not divide --model.{name.replace('_', '-')} {size}, which is split over it",

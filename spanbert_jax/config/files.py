@@ -8,27 +8,37 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any, TypeVar
 
 from spanbert_jax.config.experiment import PretrainConfig
+from spanbert_jax.config.finetune import FinetuneConfig
 from spanbert_jax.errors import UserError
 
+ConfigT = TypeVar("ConfigT", PretrainConfig, FinetuneConfig)
+# What takes the config of another command to the right one.
+_COMMANDS = {PretrainConfig: "spanbert pretrain", FinetuneConfig: "spanbert finetune"}
 
-def load_config(name: str) -> PretrainConfig:
+
+def load_config(name: str, kind: type[ConfigT]) -> ConfigT:
     """Call the config function that `name` points at.
 
     Args:
         name: `FILE.py:FUNCTION`, or `FILE.py` where the file has one config function.
+        kind: what it must return.
 
     Raises:
-        UserError: no such file or function (the nearest one is named), or a mistake inside.
+        UserError: no such file or function (the nearest one is named), a mistake inside, or a
+            config of another command.
     """
     file, function = split_name(name)
     functions = config_functions(load_module(_existing(file)))
     config = _call(_choose(functions, function, file), name)
-    if not isinstance(config, PretrainConfig):
+    if not isinstance(config, kind):
+        command = _COMMANDS.get(type(config))
         raise UserError(
-            f"{name} returned a value of type {type(config).__name__}; a config function returns a "
-            "PretrainConfig"
+            f"{name} returned a value of type {type(config).__name__}; a config function of "
+            f"{_COMMANDS[kind]} returns a {kind.__name__}"
+            + (f": this one is of {command}" if command else "")
         )
     return config
 
@@ -41,7 +51,7 @@ def split_name(name: str) -> tuple[Path, str]:
     return Path(name), ""
 
 
-def config_functions(module: ModuleType) -> dict[str, Callable[[], PretrainConfig]]:
+def config_functions(module: ModuleType) -> dict[str, Callable[[], Any]]:
     """The public functions of a config file that take no arguments, in the order of the file."""
     return {
         name: member
@@ -96,8 +106,8 @@ def load_module(file: Path) -> ModuleType:
 
 
 def _choose(
-    functions: dict[str, Callable[[], PretrainConfig]], function: str, file: Path
-) -> Callable[[], PretrainConfig]:
+    functions: dict[str, Callable[[], Any]], function: str, file: Path
+) -> Callable[[], Any]:
     if function in functions:
         return functions[function]
     if not functions:
@@ -118,7 +128,7 @@ def _choose(
     raise UserError(f"{file} has no config {function}; {meant}it defines {names}")
 
 
-def _call(function: Callable[[], PretrainConfig], name: str) -> PretrainConfig:
+def _call(function: Callable[[], Any], name: str) -> Any:
     try:
         return function()
     except UserError as error:

@@ -8,7 +8,14 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from spanbert_jax.config.experiment import PretrainConfig
+from spanbert_jax.config.finetune import FinetuneConfig
+from spanbert_jax.config.tasks import TaskConfig, task_config_of
 from spanbert_jax.errors import UserError
+
+RunConfig = PretrainConfig | FinetuneConfig
+"""What a run's folder keeps."""
+# Beside its fields, by which the class of a task is found again.
+_TASK_NAME = "name"
 
 
 class ChangedField(NamedTuple):
@@ -34,17 +41,20 @@ def flag_of(path: str) -> str:
     return "--" + path.replace("_", "-")
 
 
-def to_json(config: PretrainConfig) -> str:
+def to_json(config: RunConfig) -> str:
     """Write every field, resolved; `from_json` reads back an equal config."""
     return json.dumps(to_tree(config), indent=2) + "\n"
 
 
-def to_tree(config: PretrainConfig) -> dict[str, Any]:
+def to_tree(config: RunConfig) -> dict[str, Any]:
     """Every field, resolved, in nested dicts; `from_tree` reads back an equal config."""
-    return dataclasses.asdict(config)
+    tree = dataclasses.asdict(config)
+    if isinstance(config, FinetuneConfig):
+        tree["task"] = {_TASK_NAME: config.task.name} | tree["task"]
+    return tree
 
 
-def from_json(text: str) -> PretrainConfig:
+def from_json(text: str) -> RunConfig:
     """Read what `to_json` wrote, by the rules of `from_tree`.
 
     Raises:
@@ -59,21 +69,22 @@ def from_json(text: str) -> PretrainConfig:
     return from_tree(tree)
 
 
-def from_tree(tree: Any) -> PretrainConfig:
+def from_tree(tree: Any) -> RunConfig:
     """Read what `to_tree` made, also where tuples have become lists on the way through JSON.
 
     A field that is not named, because an older version wrote it, takes its default.
 
     Raises:
-        UserError: a field this version does not know, or a value of another type.
+        UserError: a field or a task this version does not know, or a value of another type.
         ConfigError: a value out of range.
     """
-    return _read(tree, PretrainConfig, "")
+    is_of_task = isinstance(tree, dict) and "task" in tree
+    return _read(tree, FinetuneConfig if is_of_task else PretrainConfig, "")
 
 
 def changed_fields(
-    old: PretrainConfig,
-    new: PretrainConfig,
+    old: RunConfig,
+    new: RunConfig,
     sections: tuple[str, ...] = (
         "model",
         "masking",
@@ -107,6 +118,9 @@ def _changes(old: Any, new: Any, path: str) -> list[ChangedField]:
 def _read(value: Any, kind: Any, path: str) -> Any:
     """Turn parsed JSON into `kind`: a dataclass, tuple, Literal, union or plain type."""
     origin = typing.get_origin(kind)
+    if kind is TaskConfig and isinstance(value, dict):
+        kind = task_config_of(value.get(_TASK_NAME, ""))
+        value = {name: field for name, field in value.items() if name != _TASK_NAME}
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         return _read_dataclass(value, kind, path)
     if origin is tuple and isinstance(value, list):

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from spanbert_jax.config import PretrainConfig
 from spanbert_jax.config.files import load_config
 from spanbert_jax.training.checkpoint import load_run
 
@@ -66,7 +67,7 @@ def resumed(interrupted, tiny, spanbert):
 
 
 def test_the_run_drops_out_units_so_that_its_random_numbers_count(tiny):
-    model = load_config(f"{tiny}/tiny.py:tiny").model
+    model = load_config(f"{tiny}/tiny.py:tiny", PretrainConfig).model
     assert model.dropout_rate > 0 and model.attention_dropout_rate > 0
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from spanbert_jax.__main__ import main
 from spanbert_jax.commands import run_data
+from spanbert_jax.config import PretrainConfig
 from spanbert_jax.config.files import load_config
 from spanbert_jax.data.batch import PretrainBatch
 from spanbert_jax.data.pipeline import pretrain_dataset
@@ -121,7 +122,7 @@ def assert_same_batches(actual: list[PretrainBatch], expected: list[PretrainBatc
 def batches_of_order(
     folder: Path, *, length: int, first_example: int, batch_size: int, num_batches: int
 ) -> list[PretrainBatch]:
-    config = load_config(f"{folder}/phases.py")
+    config = load_config(f"{folder}/phases.py", PretrainConfig)
     shards = open_token_shards(folder / "shards", sequence_length=length)
     dataset = pretrain_dataset(
         shards, masking=config.masking, batch_size=batch_size, seed=config.training.seed,
