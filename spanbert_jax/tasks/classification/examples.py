@@ -104,7 +104,7 @@ def _example(
             )
     return TextExample(
         text=_text(record, layout.text),
-        text_pair=_text(record, layout.text_pair) if layout.text_pair else None,
+        text_pair=_text_pair(record, layout.text_pair),
         answer=answer,
         id=read_id(values.get(layout.id), where=where) if layout.id else str(number),
         where=where,
@@ -118,6 +118,13 @@ def _text(record: Record, column: str) -> str:
             "it, or remove the record"
         )
     return read_text(record.values[column], column=column, where=record.where)
+
+
+def _text_pair(record: Record, column: str) -> str | None:
+    """The second text; JSON may say with null that there is none."""
+    if not column or (column in record.values and record.values[column] is None):
+        return None
+    return _text(record, column)
 
 
 def _listed(labels: Sequence[str]) -> str:
