@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from spanbert_jax.config import PretrainConfig
 from spanbert_jax.errors import UserError
+from spanbert_jax.training.assembly import Assembly
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
 from spanbert_jax.training.loop import Progress
-from spanbert_jax.training.pretraining import Pretraining
 from spanbert_jax.training.run_folder import read_config
 from spanbert_jax.weights.loading import Pretrained
 from spanbert_jax.weights.starting import read_start, with_start
@@ -54,7 +54,7 @@ class Beginning:
             )
 
     def state(
-        self, pretraining: Pretraining, checkpoints: Checkpoints, *, say: Callable[[str], None]
+        self, pretraining: Assembly, checkpoints: Checkpoints, *, say: Callable[[str], None]
     ) -> tuple[Progress, DataPosition]:
         """Restore, or initialise and put the weights in their place."""
         step = checkpoints.latest_step()

@@ -23,7 +23,7 @@ def run(config: FillConfig) -> None:
     saved = read_run(folder, step=config.step)
     filled = fill_with_model(
         texts,
-        config=_with_trained_heads(saved.run.config, saved.fresh_heads, folder),
+        config=_with_trained_heads(saved.run.pretrain_config, saved.fresh_heads, folder),
         params=saved.run.params,
         tokenizer=saved.tokenizer,
         top=config.top,

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from spanbert_jax.commands.beginning import Beginning
     from spanbert_jax.commands.run_data import RunData, RunShards
     from spanbert_jax.data.batch import PretrainBatch
+    from spanbert_jax.training.assembly import Assembly
     from spanbert_jax.training.console import Console
     from spanbert_jax.training.interrupts import StopRequest
     from spanbert_jax.training.loop import Drive, Progress
-    from spanbert_jax.training.pretraining import Pretraining
     from spanbert_jax.training.train_step import TrainState
 
 # A program that a signal ends exits with 128 + its number, by the custom of shells.
@@ -163,7 +163,7 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
 
 def _train(
     config: PretrainConfig,
-    pretraining: "Pretraining",
+    pretraining: "Assembly",
     shards: "RunShards",
     beginning: "Beginning",
     *,
@@ -213,7 +213,7 @@ def _train(
 
 def _drive(
     config: PretrainConfig,
-    pretraining: "Pretraining",
+    pretraining: "Assembly",
     data: "RunData",
     batches: Iterator["PretrainBatch"],
 ) -> "Drive":
@@ -277,7 +277,7 @@ def _check_length(config: PretrainConfig, step: int | None) -> None:
     )  # fmt: skip
 
 
-def _opening(config: PretrainConfig, pretraining: "Pretraining", shards: "RunShards") -> str:
+def _opening(config: PretrainConfig, pretraining: "Assembly", shards: "RunShards") -> str:
     import jax
 
     device, mesh = jax.devices()[0], pretraining.mesh

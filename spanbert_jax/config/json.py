@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from spanbert_jax.config.experiment import PretrainConfig
 from spanbert_jax.config.finetune import FinetuneConfig
+from spanbert_jax.config.model import ModelConfig
 from spanbert_jax.config.tasks import TaskConfig, task_config_of
 from spanbert_jax.errors import UserError
 
@@ -46,7 +47,7 @@ def to_json(config: RunConfig) -> str:
     return json.dumps(to_tree(config), indent=2) + "\n"
 
 
-def to_tree(config: RunConfig) -> dict[str, Any]:
+def to_tree(config: RunConfig | ModelConfig) -> dict[str, Any]:
     """Every field, resolved, in nested dicts; `from_tree` reads back an equal config."""
     tree = dataclasses.asdict(config)
     if isinstance(config, FinetuneConfig):
@@ -82,16 +83,12 @@ def from_tree(tree: Any) -> RunConfig:
     return _read(tree, FinetuneConfig if is_of_task else PretrainConfig, "")
 
 
-def changed_fields(
-    old: RunConfig,
-    new: RunConfig,
-    sections: tuple[str, ...] = (
-        "model",
-        "masking",
-        "data.blocks",
-        "data.over_long_sentences",
-    ),
-) -> list[ChangedField]:
+def model_from_tree(tree: Any) -> ModelConfig:
+    """Read a model's config that `to_tree` made, by the rules of `from_tree`."""
+    return _read(tree, ModelConfig, "model")
+
+
+def changed_fields(old: RunConfig, new: RunConfig, sections: tuple[str, ...]) -> list[ChangedField]:
     """List the fields of `sections`, or single ones, that differ, in the order of the dataclasses.
 
     Two configs of 12 and 24 layers -> [("--model.num-layers", 12, 24)]
@@ -104,7 +101,7 @@ def changed_fields(
 
 
 def _changes(old: Any, new: Any, path: str) -> list[ChangedField]:
-    if not dataclasses.is_dataclass(old):
+    if not dataclasses.is_dataclass(old) or type(old) is not type(new):
         return [] if old == new else [ChangedField(flag_of(path), old, new)]
     return [
         change

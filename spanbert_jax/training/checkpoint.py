@@ -6,6 +6,7 @@ it is, whatever later starts of the run changed.
 """
 
 import contextlib
+import json
 import math
 from typing import Any, NamedTuple, Self
 
@@ -14,8 +15,8 @@ import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
-from spanbert_jax.config import PretrainConfig
-from spanbert_jax.config.json import from_tree, to_tree
+from spanbert_jax.config import ModelConfig, PretrainConfig
+from spanbert_jax.config.json import RunConfig, from_tree, model_from_tree, to_tree
 from spanbert_jax.errors import UserError
 from spanbert_jax.model.layer_stack import is_stacked, stack_layers, unstack_layers
 from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER, TOKENIZER_FOLDER
@@ -50,25 +51,64 @@ class DataPosition(NamedTuple):
         return self._replace(next_example=self.next_example + num_examples)
 
 
+class Ranking(NamedTuple):
+    """By which figure of its evaluation a checkpoint is the best."""
+
+    metric: str
+    higher_is_better: bool
+
+    def key(self, metrics: dict[str, float | None]) -> float:
+        """Lower is better; infinite where it was not measured or is NaN, which has no order.
+
+        Of Ranking("held_out_loss", False): {"held_out_loss": 2.5} -> 2.5,
+        {"held_out_loss": None} -> inf, {"held_out_loss": nan} -> inf
+        """
+        value = metrics[self.metric]
+        if value is None or math.isnan(value):
+            return math.inf
+        return -value if self.higher_is_better else value
+
+    def is_better(self, score: float, best: float | None) -> bool:
+        """Whether `score` is the best so far; `best` is None before any."""
+        key = self.key({self.metric: score})
+        return key < self.key({self.metric: best}) if best is not None else math.isfinite(key)
+
+
+HELD_OUT_LOSS = Ranking("held_out_loss", higher_is_better=False)
+
+
+class TaskOrigin(NamedTuple):
+    """What the checkpoints of a fine-tuned model say of it beside its config."""
+
+    model: ModelConfig
+    """Of the weights that it began with."""
+    tables: dict[str, Any]
+    """What the task learnt from its training data: labels, markers."""
+
+
 class Checkpoints:
     """The checkpoints of one run; a context manager that waits for the last one to be written."""
 
     def __init__(
         self,
         run_dir: epath.PathLike,
-        config: PretrainConfig,
+        config: RunConfig,
         *,
         tokenizer_fingerprint: str,
         text_fingerprint: str = "",
+        task: TaskOrigin | None = None,
+        ranking: Ranking = HELD_OUT_LOSS,
     ) -> None:
-        """text_fingerprint: of the shards that are trained on; "" where there are none."""
+        """text_fingerprint: of what is trained on; "" where there is nothing. task: of a
+        fine-tuning run."""
         keep = config.checkpoint
+        self.ranking = ranking
         policies = [checkpoint_managers.LatestN(keep.keep_latest)]
         if keep.keep_best:
             policies.append(
                 checkpoint_managers.BestN(
                     # Orbax keeps the end of the order: descending, so that the lowest is last.
-                    get_metric_fn=_rank,
+                    get_metric_fn=ranking.key,
                     reverse=True,
                     n=keep.keep_best,
                     keep_checkpoints_without_metrics=False,
@@ -82,11 +122,13 @@ class Checkpoints:
             "tokenizer_fingerprint": tokenizer_fingerprint,
             "text_fingerprint": text_fingerprint,
         }
+        if task is not None:
+            self._origin |= {"model": to_tree(task.model), "tables": task.tables}
         self._manager = ocp.CheckpointManager(
             _folder(run_dir),
             options=ocp.CheckpointManagerOptions(
                 # Only with it does Orbax write the metrics, by which a resumed run knows its best.
-                best_fn=_rank,
+                best_fn=ranking.key,
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             ),
         )
@@ -96,19 +138,39 @@ class Checkpoints:
         return newest_step(self._run_dir)
 
     def save(
-        self, step: int, state: Any, *, position: DataPosition, held_out_loss: float | None
+        self,
+        step: int,
+        state: Any,
+        *,
+        position: DataPosition,
+        score: float | None,
+        settings: dict[str, Any] | None = None,
     ) -> None:
-        """Copy the state from the devices and write it in the background."""
+        """Copy the state from the devices and write it in the background.
+
+        score: the figure of the ranking, None where it was not measured. settings: what an
+            evaluation tuned for the use of this state, such as a threshold.
+        """
+        items = {
+            "state": ocp.args.PyTreeSave(state, ocdbt_target_data_file_size=_DATA_FILE_BYTES),
+            "data": ocp.args.JsonSave(position._asdict()),
+            "origin": ocp.args.JsonSave(self._origin),
+        }
+        if settings is not None:
+            items["settings"] = ocp.args.JsonSave(settings)
         self._manager.save(
             step,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeSave(state, ocdbt_target_data_file_size=_DATA_FILE_BYTES),
-                data=ocp.args.JsonSave(position._asdict()),
-                origin=ocp.args.JsonSave(self._origin),
-            ),
-            metrics={"held_out_loss": held_out_loss},
+            args=ocp.args.Composite(**items),
+            metrics={self.ranking.metric: score},
             force=True,
         )
+
+    def best_score(self) -> float | None:
+        """The best figure of the checkpoints at hand; None where none has one."""
+        metrics = (self._manager.metrics(step) for step in self._manager.all_steps())
+        measured = [each for each in metrics if each and math.isfinite(self.ranking.key(each))]
+        best = min(measured, key=self.ranking.key, default=None)
+        return None if best is None else best[self.ranking.metric]
 
     def restore(self, step: int, abstract_state: Any) -> tuple[Any, DataPosition]:
         """Read a state onto the shardings of `abstract_state`, bit for bit as it was saved.
@@ -143,7 +205,7 @@ class Checkpoints:
         counted = self._origin_of(step).get("text_fingerprint", "")
         return bool(counted) and counted != self._origin["text_fingerprint"]
 
-    def _config_of(self, step: int) -> PretrainConfig:
+    def _config_of(self, step: int) -> RunConfig:
         return from_tree(self._origin_of(step)["config"])
 
     def _origin_of(self, step: int) -> dict[str, Any]:
@@ -177,33 +239,46 @@ def _folder(run_dir: epath.PathLike) -> epath.Path:
     return epath.Path(run_dir).resolve() / CHECKPOINT_FOLDER
 
 
-def _position(saved: dict[str, Any], config: PretrainConfig) -> DataPosition:
+def _position(saved: dict[str, Any], config: RunConfig) -> DataPosition:
     """The position of a checkpoint; earlier versions wrote no length, and had that of the config.
 
     {"next_example": 80}, a config of 128 tokens -> DataPosition(80, 128)
     """
-    length = saved.get("sequence_length") or config.data.sequence_length
+    length = saved.get("sequence_length")
+    if length is None and isinstance(config, PretrainConfig):
+        length = config.data.sequence_length
     others = tuple((length, example) for length, example in saved.get("other_lengths", ()))
     return DataPosition(saved["next_example"], length, others)
 
 
-def _rank(metrics: dict[str, float | None]) -> float:
-    """The held-out loss; infinite where it was not measured or is NaN, which has no order.
-
-    {"held_out_loss": 2.5} -> 2.5; {"held_out_loss": None} -> inf; {"held_out_loss": nan} -> inf
-    """
-    loss = metrics["held_out_loss"]
-    return math.inf if loss is None or math.isnan(loss) else loss
-
-
 class LoadedRun(NamedTuple):
-    """A pretrained model as a run left it."""
+    """A model as a run left it."""
 
-    config: PretrainConfig
+    config: RunConfig
     """That the checkpoint was made with."""
     params: Any
     step: int
     tokenizer_fingerprint: str
+    model: ModelConfig
+    tables: dict[str, Any] = {}
+    """Of a fine-tuned model: what its task learnt from its training data."""
+    settings: dict[str, Any] = {}
+    """Of a fine-tuned model: what its evaluation tuned."""
+
+    @property
+    def pretrain_config(self) -> PretrainConfig:
+        """The config of a run of pretraining.
+
+        Raises:
+            UserError: the run is one of fine-tuning, whose model has the head of its task alone.
+        """
+        if isinstance(self.config, PretrainConfig):
+            return self.config
+        raise UserError(
+            f"{self.config.workdir}: must hold a pretrained model with its heads, found one that "
+            f"was fine-tuned for the task {self.config.task.name}; name the run it began with, "
+            f"{self.config.init_from}, or ask this one with spanbert evaluate and spanbert predict"
+        )
 
     def check_tokenizer(self, fingerprint: str) -> None:
         """Raise `UserError` where the run's folder holds another tokenizer than it began with."""
@@ -217,38 +292,67 @@ class LoadedRun(NamedTuple):
 
 
 def load_run(run_dir: epath.PathLike, *, step: int | None = None) -> LoadedRun:
-    """Read config and parameters of a run's checkpoint, by default its newest.
+    """Read config and parameters of a run's checkpoint.
 
-    The parameters are arrays on the default device. The tokenizer lies in `tokenizer/` of the run;
-    whoever loads it hands its fingerprint to `check_tokenizer`.
+    By default that is the newest of pretraining, and the best on dev of fine-tuning. The parameters
+    are arrays on the default device. The tokenizer lies in `tokenizer/` of the run; whoever loads
+    it hands its fingerprint to `check_tokenizer`.
 
     Raises:
         UserError: `run_dir` is no run that has saved a checkpoint, or not at `step`.
     """
-    step = _kept_step(run_dir, step)
+    kept = _kept_steps(run_dir, step)
+    origin = _read_json(_folder(run_dir) / str(kept[-1] if step is None else step) / "origin")
+    is_pretraining = isinstance(config := from_tree(origin["config"]), PretrainConfig)
+    if step is None:
+        step = kept[-1] if is_pretraining else _best_step(run_dir, kept)
     path = _folder(run_dir) / str(step)
+    return LoadedRun(
+        config,
+        _restore_params(path / "state"),
+        step,
+        origin["tokenizer_fingerprint"],
+        model=config.model
+        if isinstance(config, PretrainConfig)
+        else model_from_tree(origin["model"]),
+        tables=origin.get("tables", {}),
+        settings={} if is_pretraining else _read_json(path / "settings"),
+    )
+
+
+def _read_json(path: epath.Path) -> dict[str, Any]:
     with contextlib.closing(ocp.JsonCheckpointHandler()) as handler:
-        origin = handler.restore(path / "origin")
-    config, fingerprint = from_tree(origin["config"]), origin["tokenizer_fingerprint"]
-    return LoadedRun(config, _restore_params(path / "state"), step, fingerprint)
+        return handler.restore(path)
 
 
-def _kept_step(run_dir: epath.PathLike, step: int | None) -> int:
+def _kept_steps(run_dir: epath.PathLike, step: int | None) -> list[int]:
+    """The steps whose checkpoints a run keeps, `step` among them."""
     kept = saved_steps(run_dir)
     if not kept:
         raise UserError(
             f"{run_dir}: a run must hold a complete checkpoint in {CHECKPOINT_FOLDER}/, found "
             "none; name the --workdir of a run that has saved one"
         )
-    if step is None:
-        return kept[-1]
-    if step not in kept:
+    if step is not None and step not in kept:
         listed = ", ".join(map(str, kept))
         raise UserError(
             f"--step {step}: must be a checkpoint that {run_dir} keeps, found those of {listed}; "
-            "use one of them, or leave it out for the newest"
+            "use one of them, or leave it out for the newest, or the best of fine-tuning"
         )
-    return step
+    return kept
+
+
+def _best_step(run_dir: epath.PathLike, kept: list[int]) -> int:
+    """The step with the highest score on dev: the first of equal ones; the newest without any."""
+    scores = {step: _score(_folder(run_dir) / str(step)) for step in kept}
+    measured = [step for step in kept if not math.isnan(scores[step])]
+    return max(measured, key=lambda step: (scores[step], -step), default=kept[-1])
+
+
+def _score(path: epath.Path) -> float:
+    """The one figure that a checkpoint was saved with; NaN where it was not measured."""
+    (value,) = json.loads((path / "metrics" / "metrics").read_text()).values()
+    return math.nan if value is None else value
 
 
 def _saved_params(handler: ocp.PyTreeCheckpointHandler, path: epath.Path) -> Any:

@@ -7,6 +7,11 @@ on the others.
 import re
 from typing import NamedTuple
 
+import jax
+
+from spanbert_jax.config import ComputeConfig
+from spanbert_jax.model.pretraining import compute_dtype
+
 
 class DevicePeak(NamedTuple):
     """Peak in TFLOP/s of devices whose kind starts with `kind`; None where it has no such unit."""
@@ -62,3 +67,9 @@ def peak_flops(device_kind: str, dtype: str) -> float | None:
             tera = peak.bfloat16 if dtype == "bfloat16" else peak.float16
             return None if tera is None else tera * 1e12
     return None
+
+
+def peak_of_all_devices(compute: ComputeConfig) -> float | None:
+    """Peak FLOP/s of the devices at hand together; None where not known."""
+    peak = peak_flops(jax.devices()[0].device_kind, compute_dtype(compute).name)
+    return peak * jax.device_count() if peak else None

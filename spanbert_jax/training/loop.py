@@ -30,6 +30,12 @@ class Drive:
     """Of the state after a step: its held-out figures."""
     position: Callable[[int], DataPosition]
     """Position in the data before the batch of a step."""
+    settings: Callable[[int], dict[str, Any]] | None = None
+    """What is kept beside the state after a step, such as a threshold its evaluation tuned."""
+    evaluates_start: bool = True
+    """Whether a new run is evaluated before its first step."""
+    saves_best: bool = False
+    """Whether a state is saved, beside the regular ones, when its evaluation is the best so far."""
 
 
 class Progress(NamedTuple):
@@ -53,16 +59,17 @@ def run_loop(
     """Train from `start` to the last step or to a stop request.
 
     Evaluates at step 0, every `eval_every` steps and at the end; saves every `every_steps` steps,
-    at the end and when stopped. What a run did at the step it resumes from is not done again.
-    A stop ends the log window early: its steps are logged then, as a shorter window, and the
-    resumed run's first window covers the rest. Data that cannot be read stop a run in the same way,
-    before the error is raised.
+    at the end and when stopped, and what is best where `drive` says so. What a run did at the step
+    it resumes from is not done again. A stop ends the log window early: its steps are logged then,
+    as a shorter window, and the resumed run's first window covers the rest. Data that cannot be
+    read stop a run in the same way, before the error is raised.
 
     Raises:
         UserError: the last `max_skipped_steps` steps were all skipped, or data cannot be read.
     """
     step, state = start
     saved_step = start.step
+    best = checkpoints.best_score() if drive.saves_best else None
     failure: Exception | None = None
     while True:
         finished = step == training.num_steps
@@ -70,7 +77,8 @@ def run_loop(
         fresh = step > start.step
         evaluate = failure is None and (finished or step % training.eval_every == 0)
         # Also when stopped: a resumed run does not come back to this step, but for the first one.
-        evaluate = evaluate and (fresh or (step == 0 and not stopped))
+        begins = step == 0 and drive.evaluates_start
+        evaluate = evaluate and (fresh or (begins and not stopped))
         due = finished or stopped or step % checkpoint.every_steps == 0
         save = due and step > saved_step
         if evaluate or save:
@@ -81,7 +89,7 @@ def run_loop(
             watcher.train(record.step, record.metrics)
             if record.skipped_in_a_row >= training.max_skipped_steps:
                 raise _diverged(record, training, checkpoints)
-        held_out_loss = None
+        score = None
         with meter.paused():
             if evaluate:
                 try:
@@ -89,11 +97,15 @@ def run_loop(
                 except Exception as error:
                     failure = error
                     continue
-                held_out_loss = evaluation["held_out_loss"]
+                score = evaluation[checkpoints.ranking.metric]
                 watcher.evaluation(step, evaluation)
+                if drive.saves_best and checkpoints.ranking.is_better(score, best):
+                    best, save = score, step > saved_step
             if save:
-                position = drive.position(step)
-                checkpoints.save(step, state, position=position, held_out_loss=held_out_loss)
+                checkpoints.save(
+                    step, state, position=drive.position(step), score=score,
+                    settings=drive.settings and drive.settings(step),
+                )  # fmt: skip
                 saved_step = step
         if failure is not None:
             checkpoints.wait()

@@ -3,10 +3,10 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 
@@ -34,17 +34,57 @@ class Work(NamedTuple):
     flops: int
 
 
-@dataclass(frozen=True)
-class Workload:
+class Workload(Protocol):
     """What the steps of a run are worth."""
+
+    @property
+    def log_every(self) -> int: ...
+
+    @property
+    def num_steps(self) -> int: ...
+
+    @property
+    def epoch(self) -> Callable[[int], float]:
+        """How often the text was read after a step."""
+
+    @property
+    def peak_flops(self) -> float | None:
+        """FLOP/s of all devices together; None where unknown."""
+
+    def between(self, step: int, end_step: int) -> Work:
+        """Of the steps after `step`, up to and with `end_step`."""
+
+
+@dataclass(frozen=True)
+class StepWorkload:
+    """Of steps each of which is worth something of its own, as those of batches of like length."""
+
+    log_every: int
+    work: Sequence[Work]
+    """Of every step up to and with it, before the first one nothing: one more than there are
+    steps."""
+    epoch: Callable[[int], float]
+    peak_flops: float | None
+
+    @property
+    def num_steps(self) -> int:
+        return len(self.work) - 1
+
+    def between(self, step: int, end_step: int) -> Work:
+        before, after = self.work[step], self.work[end_step]
+        return Work(after.tokens - before.tokens, after.flops - before.flops)
+
+
+@dataclass(frozen=True)
+class PhaseWorkload:
+    """Of phases whose steps are all worth the same."""
 
     log_every: int
     phases: tuple[PhaseWork, ...]
     """One after the other to the end of the run."""
     epoch: Callable[[int], float]
-    """How often the text was read after a step, in rows of the length at hand."""
+    """In rows of the length at hand."""
     peak_flops: float | None
-    """FLOP/s of all devices together; None where unknown."""
 
     @property
     def num_steps(self) -> int:

@@ -1,12 +1,12 @@
-"""The pretraining objective: masked language model plus span boundary (sec. 3.2), or plus BERT's
-next sentence.
+"""What a train step minimises; that of pretraining is masked language model plus span boundary
+(sec. 3.2), or plus BERT's next sentence.
 
 In: parameters and a batch. Out: (sum, weight) pairs, and the factor of each sum in the loss.
 """
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,19 @@ Params = dict
 Sums = dict[str, WeightedSums]
 
 
+class Objective(Protocol):
+    """What a train step needs to know; to it, a batch is any tree of arrays."""
+
+    def init(self, key: jax.Array, batch: Any) -> Params:
+        """Random parameters, boxed with their logical axes."""
+
+    def sums(self, params: Params, batch: Any, dropout_key: jax.Array | None) -> Sums:
+        """Sums of each loss over the batch; without a key nothing is dropped."""
+
+    def scales(self, batch: Any) -> dict[str, jax.Array]:
+        """Factor of each sum in the loss, known before any forward pass."""
+
+
 @dataclass(frozen=True)
 class PretrainObjective:
     """What a train step needs to know of pretraining."""
@@ -30,11 +43,7 @@ class PretrainObjective:
 
     def init(self, key: jax.Array, batch: PretrainBatch) -> Params:
         """Random parameters, boxed with their logical axes: the same in both layouts of layers."""
-        compute = dataclasses.replace(self.model.compute, scan_layers=True)
-        # Drawn for all layers at once: it compiles several times faster than layer by layer.
-        model = self.model.clone(compute=compute)
-        params = model.init(key, **model_inputs(batch))["params"]
-        return params if self.model.compute.scan_layers else unstack_layers(params)
+        return random_parameters(self.model, key, model_inputs(batch))
 
     def sums(self, params: Params, batch: PretrainBatch, dropout_key: jax.Array | None) -> Sums:
         """Sums of each loss over the batch; without a key nothing is dropped."""
@@ -75,6 +84,16 @@ class PretrainObjective:
         if self.model.config.next_sentence_head:
             scales["nsp"] = 1.0 / jnp.maximum(jnp.sum(_is_pair(batch)).astype(jnp.float32), 1.0)
         return scales
+
+
+def random_parameters(model: Any, key: jax.Array, inputs: dict[str, Any]) -> Params:
+    """Parameters of a module with `compute`, boxed with their logical axes.
+
+    Drawn for all layers at once, which compiles several times faster than layer by layer.
+    """
+    scanned = model.clone(compute=dataclasses.replace(model.compute, scan_layers=True))
+    params = scanned.init(key, **inputs)["params"]
+    return params if model.compute.scan_layers else unstack_layers(params)
 
 
 def _is_pair(batch: PretrainBatch) -> jax.Array:

@@ -7,8 +7,8 @@ import os
 
 from etils import epath
 
-from spanbert_jax.config import PretrainConfig
-from spanbert_jax.config.json import ChangedField, changed_fields, from_json, to_json
+from spanbert_jax.config import FinetuneConfig, PretrainConfig
+from spanbert_jax.config.json import ChangedField, RunConfig, changed_fields, from_json, to_json
 from spanbert_jax.errors import UserError
 
 CONFIG_FILE = "config.json"
@@ -16,24 +16,46 @@ CHECKPOINT_FOLDER = "checkpoints"
 TOKENIZER_FOLDER = "tokenizer"
 IMPORTED_FILE = "imported.json"
 """Where the weights came from, in a folder that `spanbert import` wrote in the layout of a run."""
-# Sections of a config that a run may change on its way, and should say so; of `data` all but
-# what blocks are, which `check_resumable` refuses before.
-MAY_CHANGE = ("data", "objective", "optimizer", "training", "checkpoint", "mesh", "compute")
+# Sections of a config, or single fields, that a run keeps as they were when it began.
+_KEPT = {
+    PretrainConfig: ("model", "masking", "data.blocks", "data.over_long_sentences"),
+    FinetuneConfig: (
+        "init_from", "task", "optimizer", "training.num_epochs", "training.batch_size",
+        "training.seed", "training.order", "training.dropout_rate",
+    ),
+}  # fmt: skip
+_SAID_TO_BE_KEPT = {
+    PretrainConfig: "the model, masking and blocks",
+    FinetuneConfig: "the weights, task, optimizer and batches",
+}
+# What it may change on its way, and should say so: of these sections all that is not kept.
+_MAY_CHANGE = {
+    PretrainConfig: (
+        "data", "objective", "optimizer", "training", "checkpoint", "mesh", "compute",
+    ),
+    FinetuneConfig: ("training", "checkpoint", "mesh", "compute"),
+}  # fmt: skip
 
 
-def read_config(run_dir: epath.PathLike) -> PretrainConfig | None:
+def read_config(run_dir: epath.PathLike) -> RunConfig | None:
     """The config that a run was started with, None where there is no run."""
     path = epath.Path(run_dir) / CONFIG_FILE
     return from_json(path.read_text()) if path.exists() else None
 
 
-def check_resumable(run_dir: epath.PathLike, config: PretrainConfig) -> None:
-    """Raise `UserError` where `config` is not of the model and rows that the run began with."""
-    old = read_config(run_dir)
-    changes = [] if old is None else changed_fields(old, config)
+def check_resumable(run_dir: epath.PathLike, config: RunConfig) -> None:
+    """Raise `UserError` where `config` changes what a run keeps as it was when it began."""
+    old, kind = read_config(run_dir), type(config)
+    if old is not None and type(old) is not kind:
+        holds = "pretraining" if isinstance(old, PretrainConfig) else "fine-tuning"
+        raise UserError(
+            f"--workdir {run_dir}: must be the folder of a new run or of one of the same kind, "
+            f"found a run of {holds}; use another --workdir"
+        )
+    changes = [] if old is None else changed_fields(old, config, _KEPT[kind])
     if changes:
         raise UserError(
-            f"{run_dir}: a run goes on with the model, masking and blocks it began with, found "
+            f"{run_dir}: a run goes on with {_SAID_TO_BE_KEPT[kind]} it began with, found "
             f"changed {_listed(changes)}; put {'it' if len(changes) == 1 else 'them'} back, or "
             "start a new run in another --workdir"
         )
@@ -48,13 +70,13 @@ def check_not_imported(run_dir: epath.PathLike) -> None:
         )
 
 
-def describe_changes(run_dir: epath.PathLike, config: PretrainConfig) -> str:
+def describe_changes(run_dir: epath.PathLike, config: RunConfig) -> str:
     """What `config` changes of the rest, which it may; "" for nothing.
 
     -> "changed since the run was last started: --training.seed from 0 to 1"
     """
     old = read_config(run_dir)
-    changes = [] if old is None else changed_fields(old, config, MAY_CHANGE)
+    changes = [] if old is None else changed_fields(old, config, _MAY_CHANGE[type(config)])
     return f"changed since the run was last started: {_listed(changes)}" if changes else ""
 
 
@@ -84,7 +106,7 @@ def _not_writable(run_dir: epath.PathLike, found: object) -> UserError:
     )
 
 
-def claim(run_dir: epath.PathLike, config: PretrainConfig, *, tokenizer_file: epath.Path) -> None:
+def claim(run_dir: epath.PathLike, config: RunConfig, *, tokenizer_file: epath.Path) -> None:
     """Create the folder, prove that it can be written, and keep config and tokenizer in it.
 
     Raises:

@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from spanbert_jax.data.batch import PretrainBatch
 from spanbert_jax.training.objective import (
+    Objective,
     Params,
-    PretrainObjective,
     Sums,
     mean_metrics,
     total_loss,
@@ -36,10 +35,10 @@ class TrainState:
 
 
 def init_state(
-    objective: PretrainObjective,
+    objective: Objective,
     optimizer: optax.GradientTransformation,
     *,
-    batch: PretrainBatch,
+    batch: Any,
     seed: int,
 ) -> TrainState:
     """Random parameters and zero moments; leaves are boxed with their logical axes."""
@@ -51,20 +50,20 @@ def init_state(
 
 
 def make_train_step(
-    objective: PretrainObjective,
+    objective: Objective,
     optimizer: optax.GradientTransformation,
     *,
     schedule: optax.Schedule,
     num_microbatches: int,
     seed: int,
-) -> Callable[[TrainState, PretrainBatch], tuple[TrainState, Metrics]]:
+) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
     """Build the step; jit it with shardings and a donated state.
 
     Gradients that are not finite leave parameters and moments as they were; the step is counted in
     `skipped_steps`.
     """
 
-    def train_step(state: TrainState, batch: PretrainBatch) -> tuple[TrainState, Metrics]:
+    def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         gradients, sums = _accumulate(objective, state.params, batch, num_microbatches, key)
         norm = optax.tree.norm(gradients)
@@ -90,26 +89,26 @@ def make_train_step(
     return train_step
 
 
-def make_eval_step(objective: PretrainObjective) -> Callable[[Params, PretrainBatch], Sums]:
+def make_eval_step(objective: Objective) -> Callable[[Params, Any], Sums]:
     """Build the evaluation of one batch: sums to be added over batches."""
 
-    def eval_step(params: Params, batch: PretrainBatch) -> Sums:
+    def eval_step(params: Params, batch: Any) -> Sums:
         return objective.sums(params, batch, None)
 
     return eval_step
 
 
 def _accumulate(
-    objective: PretrainObjective,
+    objective: Objective,
     params: Params,
-    batch: PretrainBatch,
+    batch: Any,
     num_microbatches: int,
     key: jax.Array,
 ) -> tuple[Params, Sums]:
     """Gradient of the batch's loss and its sums, one microbatch after the other."""
     scales = objective.scales(batch)
 
-    def loss(params: Params, part: PretrainBatch, key: jax.Array) -> tuple[jax.Array, Sums]:
+    def loss(params: Params, part: Any, key: jax.Array) -> tuple[jax.Array, Sums]:
         sums = objective.sums(params, part, key)
         return total_loss(sums, scales), sums
 

@@ -59,7 +59,7 @@ def export_run(
         UserError: `out` holds something, Transformers has no such model, or what was written reads
             back as another model.
     """
-    model = run.config.model
+    model = run.pretrain_config.model
     config = export_config(
         model, pad_id=tokenizer.pad_id, cls_id=tokenizer.cls_id, sep_id=tokenizer.sep_id
     )

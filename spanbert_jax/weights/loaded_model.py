@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float32, Int32
 
 from spanbert_jax.config import ComputeConfig, ModelConfig
 from spanbert_jax.corpus.tokenizers import Tokenizer
+from spanbert_jax.data.task_batches import padded_length
 from spanbert_jax.errors import UserError
 from spanbert_jax.model.encoder import Encoder
 from spanbert_jax.model.heads import Pooler
@@ -149,15 +150,6 @@ class LoadedModel:
             return hidden.astype(jnp.float32), pooled.astype(jnp.float32)
 
         return forward
-
-
-def padded_length(length: int, max_positions: int) -> int:
-    """The length a row is computed at: a multiple of 32, from 128 of 64, as far as positions go.
-
-    padded_length(20, 512) -> 32, padded_length(130, 512) -> 192, padded_length(99, 100) -> 100
-    """
-    step = 32 if length <= 128 else 64
-    return min(-(-length // step) * step, max_positions)
 
 
 def _batches(

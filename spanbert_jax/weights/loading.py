@@ -102,7 +102,7 @@ def read_pretrained(path: epath.PathLike, *, step: int | None = None) -> Pretrai
         saved = read_run(folder, step=step)
         params, heads = unstack_layers(saved.run.params), saved.fresh_heads
         fresh = frozenset(path for path, _ in flatten(params) if path.split("/")[0] in heads)
-        return Pretrained(saved.run.config.model, params, saved.tokenizer, fresh)
+        return Pretrained(saved.run.model, params, saved.tokenizer, fresh)
     imported = import_weights(folder)
     assert imported.tokenizer is not None
     fresh = frozenset(imported.matching.missing)

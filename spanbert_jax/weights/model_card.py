@@ -22,7 +22,7 @@ class Card(NamedTuple):
 def model_card(run: LoadedRun, card: Card, config: dict[str, Any], tokenizer: Agreement) -> str:
     """The whole text; short, and true of this model alone."""
     sections = [_header(card), _what(run, config), _origin(run, card), _loading(config)]
-    if run.config.model.span_boundary_head:
+    if run.pretrain_config.model.span_boundary_head:
         sections.append(_span_boundary(run))
     sections += [_tokenizer(tokenizer), _licence(run, card)]
     return "\n\n".join(sections) + "\n"
@@ -33,7 +33,7 @@ def _header(card: Card) -> str:
 
 
 def _what(run: LoadedRun, config: dict[str, Any]) -> str:
-    model = run.config.model
+    model = run.pretrain_config.model
     heads = ["masked language model"]
     heads += ["span boundary"] * model.span_boundary_head
     heads += ["next sentence"] * model.next_sentence_head
@@ -53,7 +53,7 @@ def _origin(run: LoadedRun, card: Card) -> str:
             f"Imported from {card.imported['family']} weights by spanbert_jax {__version__}, not "
             f"trained further.{random}"
         )
-    config = run.config
+    config = run.pretrain_config
     chosen = {
         "masking": config.masking.scheme,
         "sequence_length": config.data.sequence_length,
@@ -82,7 +82,7 @@ def _loading(config: dict[str, Any]) -> str:
 
 
 def _span_boundary(run: LoadedRun) -> str:
-    model = run.config.model
+    model = run.pretrain_config.model
     return (
         "## Span-boundary head\n\n"
         "Transformers has no such head and passes over its tensors, "
@@ -111,7 +111,9 @@ def _tokenizer(agreement: Agreement) -> str:
 def _licence(run: LoadedRun, card: Card) -> str:
     if card.imported is not None:
         return "## Licence\n\nThat of the weights that were imported."
-    begun = " and to the licence of the weights it began with" if run.config.init_from else ""
+    begun = (
+        " and to the licence of the weights it began with" if run.pretrain_config.init_from else ""
+    )
     return (
         "## Licence\n\nTo be chosen by whoever trained the model, with regard to its text"
         f"{begun}. spanbert_jax itself is under Apache-2.0."

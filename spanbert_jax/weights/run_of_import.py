@@ -37,7 +37,7 @@ def write_imported(out: epath.PathLike, imported: Imported) -> None:
         ) as checkpoints:
             # Orbax would copy NumPy's arrays once more.
             params = jax.device_put(imported.params)
-            checkpoints.save(0, {"params": params}, position=DataPosition(0), held_out_loss=None)
+            checkpoints.save(0, {"params": params}, position=DataPosition(0), score=None)
 
 
 def config_of(imported: Imported) -> PretrainConfig:

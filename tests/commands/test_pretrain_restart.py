@@ -85,7 +85,7 @@ def test_a_run_that_goes_on_otherwise_than_it_was_started_says_so_once(start, ca
 def save_checkpoint(run: str) -> None:
     with Checkpoints(run, PretrainConfig(), tokenizer_fingerprint="abc") as checkpoints:
         state = {"params": jnp.zeros(1)}
-        checkpoints.save(5, state, position=DataPosition(40), held_out_loss=None)
+        checkpoints.save(5, state, position=DataPosition(40), score=None)
 
 
 def test_a_run_that_saved_a_checkpoint_goes_on_with_its_model_and_tokenizer(start, capsys):

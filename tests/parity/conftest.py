@@ -110,7 +110,7 @@ def exported(tmp_path) -> Callable[[ModelConfig, Tokenizer], tuple[Path, dict]]:
         blocks = "sentence_pair" if model.next_sentence_head else "document"
         data = DataConfig(sequence_length=LENGTH, blocks=blocks)
         config = PretrainConfig(model=model, data=data)
-        run = LoadedRun(config, params, 3, tokenizer.fingerprint)
+        run = LoadedRun(config, params, 3, tokenizer.fingerprint, config.model)
         export_run(tmp_path / "exported", run, tokenizer, card=Card("tiny"))
         return tmp_path / "exported", params
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from spanbert_jax.commands import predict
+from spanbert_jax.config import PretrainConfig
 from spanbert_jax.config.predict import FillConfig
 from spanbert_jax.errors import UserError
 from spanbert_jax.tasks.fill import Candidate, FilledSpan, FilledText, Opinions
@@ -26,7 +27,8 @@ def asked(monkeypatch):
         return [FilledText(text, "a Ä .", [span]) for text in texts]
 
     def load_run(folder, *, step: int | None) -> LoadedRun:
-        return LoadedRun(f"config of {step}", f"params of {folder}", 7, "abc")
+        config = PretrainConfig(workdir=f"step {step}")
+        return LoadedRun(config, f"params of {folder}", 7, "abc", config.model)
 
     def load_tokenizer(folder) -> SimpleNamespace:
         return SimpleNamespace(fingerprint="abc" if "runs/a/" in str(folder) else "xyz")
@@ -40,15 +42,15 @@ def asked(monkeypatch):
 def test_texts_of_the_command_line_are_filled_by_the_run_and_its_tokenizer(asked, capsys):
     predict.run(FillConfig(checkpoint="runs/a", texts=("a [MASK] .",), top=3))
     assert asked == [
-        {"texts": ("a [MASK] .",), "config": "config of None", "params": "params of runs/a",
-         "tokenizer": SimpleNamespace(fingerprint="abc"), "top": 3}
+        {"texts": ("a [MASK] .",), "config": PretrainConfig(workdir="step None"),
+         "params": "params of runs/a", "tokenizer": SimpleNamespace(fingerprint="abc"), "top": 3}
     ]  # fmt: skip
     assert "-> a Ä ." in capsys.readouterr().out
 
 
 def test_another_checkpoint_than_the_newest_can_be_asked(asked):
     predict.run(FillConfig(checkpoint="runs/a", texts=("a [MASK] .",), step=3))
-    assert asked[0]["config"] == "config of 3"
+    assert asked[0]["config"].workdir == "step 3"
 
 
 def test_a_run_whose_tokenizer_was_replaced_is_refused(asked):

@@ -54,9 +54,9 @@ def run_dir(
     folder = tmp_path_factory.mktemp("run")
     with Checkpoints(folder, other_rate(config), tokenizer_fingerprint="abc") as checkpoints:
         older = jax.tree.map(jnp.zeros_like, state)
-        checkpoints.save(9, older, position=DataPosition(72), held_out_loss=1.0)
+        checkpoints.save(9, older, position=DataPosition(72), score=1.0)
     with Checkpoints(folder, config, tokenizer_fingerprint="abc") as checkpoints:
-        checkpoints.save(10, state, position=DataPosition(80), held_out_loss=None)
+        checkpoints.save(10, state, position=DataPosition(80), score=None)
     return folder
 
 
@@ -97,7 +97,7 @@ def test_a_run_goes_on_with_its_layers_scanned_or_unrolled_whichever_it_was_save
     assert_same_bits(stacked, stack_layers(state))
     assert jax.tree.leaves(stacked)[3].sharding == jax.tree.leaves(abstract)[3].sharding
     with Checkpoints(tmp_path, scanned, tokenizer_fingerprint="abc") as checkpoints:
-        checkpoints.save(11, stacked, position=position, held_out_loss=None)
+        checkpoints.save(11, stacked, position=position, score=None)
     with Checkpoints(tmp_path, config, tokenizer_fingerprint="abc") as checkpoints:
         again, _ = checkpoints.restore(11, abstract_state(config, MeshConfig(4, 2, 1)))
     assert_same_bits(again, state)
@@ -136,7 +136,7 @@ def test_a_step_that_is_not_kept_is_an_error_that_lists_those_that_are(run_dir: 
         load_run(run_dir, step=8)
     assert str(error.value) == (
         f"--step 8: must be a checkpoint that {run_dir} keeps, found those of 9, 10; use one of "
-        "them, or leave it out for the newest"
+        "them, or leave it out for the newest, or the best of fine-tuning"
     )
 
 
@@ -160,7 +160,7 @@ def test_the_layout_of_an_earlier_version_is_an_error_and_no_traceback(
 ) -> None:
     old = {"params": {"encoder": {"layers": {"layer": {"bias": jnp.zeros((1, 3))}}}}}
     with Checkpoints(tmp_path, config, tokenizer_fingerprint="abc") as checkpoints:
-        checkpoints.save(1, old, position=DataPosition(0), held_out_loss=None)
+        checkpoints.save(1, old, position=DataPosition(0), score=None)
         checkpoints.wait()
         with pytest.raises(UserError, match="found the layout of an earlier one"):
             checkpoints.restore(1, abstract_state(config, MeshConfig()))
@@ -175,7 +175,7 @@ def test_what_is_saved_is_the_state_of_that_moment_though_its_memory_is_used_aga
     state = step({"params": jnp.zeros((512, 512))})
     abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
     with Checkpoints(tmp_path, PretrainConfig(), tokenizer_fingerprint="abc") as checkpoints:
-        checkpoints.save(1, state, position=DataPosition(0), held_out_loss=None)
+        checkpoints.save(1, state, position=DataPosition(0), score=None)
         for _ in range(5):
             state = step(state)
         checkpoints.wait()
@@ -190,7 +190,7 @@ def save_steps(folder: Path, config: CheckpointConfig, losses: dict[int, float |
     with Checkpoints(folder, pretrain, tokenizer_fingerprint="abc") as checkpoints:
         for step, loss in losses.items():
             state = {"params": jnp.float32(step)}
-            checkpoints.save(step, state, position=DataPosition(step), held_out_loss=loss)
+            checkpoints.save(step, state, position=DataPosition(step), score=loss)
     return {int(path.name) for path in (folder / "checkpoints").iterdir()}
 
 
@@ -237,7 +237,7 @@ def test_a_position_comes_back_as_it_was_saved(
 ) -> None:
     state = {"params": jnp.zeros(1)}
     with Checkpoints(tmp_path, config, tokenizer_fingerprint="abc") as checkpoints:
-        checkpoints.save(1, state, position=position, held_out_loss=None)
+        checkpoints.save(1, state, position=position, score=None)
         checkpoints.wait()
         _, restored = checkpoints.restore(1, jax.eval_shape(lambda: state))
     assert restored == position
@@ -248,7 +248,7 @@ def test_a_position_of_an_earlier_version_is_of_the_length_that_its_config_had(
 ) -> None:
     state = {"params": jnp.zeros(1)}
     with Checkpoints(tmp_path, config, tokenizer_fingerprint="abc") as checkpoints:
-        checkpoints.save(1, state, position=DataPosition(80), held_out_loss=None)
+        checkpoints.save(1, state, position=DataPosition(80), score=None)
         checkpoints.wait()
         (file,) = (tmp_path / "checkpoints" / "1" / "data").glob("metadata")
         file.write_text('{"next_example": 80}')
@@ -263,7 +263,7 @@ def test_a_checkpoint_of_other_text_is_known_as_such(tmp_path):
         )
 
     with checkpoints("old") as first:
-        first.save(1, {"params": jnp.ones(2)}, position=DataPosition(8, 16), held_out_loss=None)
+        first.save(1, {"params": jnp.ones(2)}, position=DataPosition(8, 16), score=None)
     for text, is_other in (("old", False), ("new", True)):
         with checkpoints(text) as later:
             assert later.is_of_other_text(1) is is_other

@@ -9,9 +9,9 @@ import pytest
 
 from spanbert_jax.config import CheckpointConfig, TrainingConfig
 from spanbert_jax.errors import UserError
-from spanbert_jax.training.checkpoint import DataPosition
+from spanbert_jax.training.checkpoint import HELD_OUT_LOSS, DataPosition
 from spanbert_jax.training.loop import Drive, Progress, run_loop
-from spanbert_jax.training.meter import Meter, PhaseWork, Workload
+from spanbert_jax.training.meter import Meter, PhaseWork, PhaseWorkload
 
 
 class Run:
@@ -48,7 +48,7 @@ class Run:
     def go(self, start: int = 0) -> Progress:
         config = self._training
         self._start = start
-        work = Workload(
+        work = PhaseWorkload(
             log_every=config.log_every, phases=(PhaseWork(config.num_steps, 1, 1),), epoch=float,
             peak_flops=None,
         )  # fmt: skip
@@ -91,11 +91,13 @@ class Run:
         return DataPosition(8 * step)
 
     def save(
-        self, step: int, state: int, *, position: DataPosition, held_out_loss: float | None
+        self, step: int, state: int, *, position: DataPosition, score: float | None, settings: None
     ) -> None:
         assert (state, position.next_example) == (step, 8 * step)
-        self.events.append(f"save {step} with loss {held_out_loss}")
+        self.events.append(f"save {step} with loss {score}")
         self._saved.append(step)
+
+    ranking = HELD_OUT_LOSS
 
     def wait(self) -> None:
         self.events.append("wait")

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from spanbert_jax.training import meter as meter_module
-from spanbert_jax.training.meter import STEPS_IN_FLIGHT, Meter, PhaseWork, Workload
+from spanbert_jax.training.meter import STEPS_IN_FLIGHT, Meter, PhaseWork, PhaseWorkload
 
 
 class Clock:
@@ -40,8 +40,8 @@ class OnDevice:
         return self._value
 
 
-def workload(*, num_steps: int, log_every: int, peak_flops: float | None = None) -> Workload:
-    return Workload(
+def workload(*, num_steps: int, log_every: int, peak_flops: float | None = None) -> PhaseWorkload:
+    return PhaseWorkload(
         log_every=log_every, phases=(PhaseWork(num_steps, 1_000, 600),),
         epoch=lambda step: step / 4, peak_flops=peak_flops,
     )  # fmt: skip
@@ -168,7 +168,7 @@ def test_a_window_in_no_time_divides_by_no_zero(clock: Clock) -> None:
 
 
 def test_a_window_over_two_phases_counts_what_each_step_was_worth(clock: Clock) -> None:
-    work = Workload(
+    work = PhaseWorkload(
         log_every=4, phases=(PhaseWork(2, 100, 50), PhaseWork(8, 400, 250)), epoch=float,
         peak_flops=1_000,
     )  # fmt: skip

@@ -15,6 +15,7 @@ from spanbert_jax.config import ObjectiveConfig, PretrainConfig
 from spanbert_jax.data.batch import PretrainBatch
 from spanbert_jax.model.losses import WeightedSums
 from spanbert_jax.model.pretraining import SpanBert
+from spanbert_jax.training.assembly import Assembly
 from spanbert_jax.training.mesh import make_mesh
 from spanbert_jax.training.objective import (
     PretrainObjective,
@@ -22,7 +23,7 @@ from spanbert_jax.training.objective import (
     model_inputs,
     total_loss,
 )
-from spanbert_jax.training.pretraining import Pretraining, build
+from spanbert_jax.training.pretraining import build
 from spanbert_jax.training.train_step import TrainState, init_state, make_train_step
 
 
@@ -179,7 +180,7 @@ def test_a_batch_without_targets_has_loss_zero(
 
 
 @pytest.fixture(scope="module")
-def pretraining(config: PretrainConfig) -> Pretraining:
+def pretraining(config: PretrainConfig) -> Assembly:
     """As the command builds it, with dropout, on one device."""
     return build(config, make_mesh(config.mesh, jax.devices()[:1]))
 
@@ -188,7 +189,7 @@ Step = Callable[[TrainState], tuple[TrainState, dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def step(pretraining: Pretraining, make_batch: Callable[[int], PretrainBatch]) -> Step:
+def step(pretraining: Assembly, make_batch: Callable[[int], PretrainBatch]) -> Step:
     """One step on the same batch, from a state on the host to a state on the host."""
     (batch,) = pretraining.on_devices([make_batch(0)])
     shardings = jax.tree.map(lambda leaf: leaf.sharding, pretraining.abstract_state)
@@ -201,7 +202,7 @@ def step(pretraining: Pretraining, make_batch: Callable[[int], PretrainBatch]) -
 
 
 @pytest.fixture(scope="module")
-def first_state(pretraining: Pretraining) -> TrainState:
+def first_state(pretraining: Assembly) -> TrainState:
     return jax.device_get(pretraining.init())
 
 
@@ -234,7 +235,7 @@ def test_dropout_is_a_function_of_the_step(step: Step, first_state: TrainState) 
 
 
 def test_evaluation_drops_nothing(
-    config: PretrainConfig, pretraining: Pretraining, first_state: TrainState, batch: PretrainBatch
+    config: PretrainConfig, pretraining: Assembly, first_state: TrainState, batch: PretrainBatch
 ) -> None:
     undropped = jax.jit(lambda params: objective_of(config).sums(params, batch, None))
     expected = undropped(first_state.params)

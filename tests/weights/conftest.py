@@ -127,7 +127,7 @@ def saved_run(tmp_path, random_params, vocabulary, train_byte_level) -> Callable
         with Checkpoints(folder, config, tokenizer_fingerprint=fingerprint) as checkpoints:
             checkpoints.save(
                 step, {"params": random_params(model) if params is None else params},
-                position=DataPosition(0), held_out_loss=None,
+                position=DataPosition(0), score=None,
             )  # fmt: skip
         return folder
 

@@ -10,10 +10,11 @@ import pytest
 from spanbert_jax.config import ComputeConfig, ModelConfig
 from spanbert_jax.corpus.tokenizers.word_piece import parse_vocabulary
 from spanbert_jax.data.batch import empty_batch
+from spanbert_jax.data.task_batches import padded_length
 from spanbert_jax.errors import UserError
 from spanbert_jax.model.pretraining import SpanBert
 from spanbert_jax.training.objective import model_inputs
-from spanbert_jax.weights.loaded_model import LoadedModel, _batches, padded_length
+from spanbert_jax.weights.loaded_model import LoadedModel, _batches
 from spanbert_jax.weights.parameters import initial_parameters, nest, parameter_shapes
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{i}" for i in range(20)), "##s"]

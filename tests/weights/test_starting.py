@@ -89,7 +89,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = PretrainConfig(model=MODEL, data=DataConfig(sequence_length=32))
     params = jax.tree.map(jax.numpy.asarray, pretrained(MODEL).params)
     with Checkpoints(folder, config, tokenizer_fingerprint=TOKENIZER.fingerprint) as checkpoints:
-        checkpoints.save(5, {"params": params}, position=DataPosition(0), held_out_loss=None)
+        checkpoints.save(5, {"params": params}, position=DataPosition(0), score=None)
     return folder
 
 

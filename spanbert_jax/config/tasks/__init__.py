@@ -7,4 +7,10 @@ from spanbert_jax.config.tasks.question_answering import (
 )
 from spanbert_jax.config.tasks.task import TaskConfig, task_config_of
 
-__all__ = ["MrqaConfig", "QuestionAnsweringConfig", "SquadConfig", "TaskConfig", "task_config_of"]
+__all__ = [
+    "MrqaConfig",
+    "QuestionAnsweringConfig",
+    "SquadConfig",
+    "TaskConfig",
+    "task_config_of",
+]

@@ -25,6 +25,9 @@ class TaskConfig:
     max_length: int = 128
     """Tokens of a row, special ones included; what is longer is cut, or read in windows."""
 
+    def __str__(self) -> str:
+        return self.name
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if cls.name:

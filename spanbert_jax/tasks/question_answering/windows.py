@@ -5,10 +5,11 @@ released code has it (the paper's text says it last).
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int32
 
 from spanbert_jax.config.tasks import QuestionAnsweringConfig
 from spanbert_jax.corpus.tokenizers import Tokenizer
@@ -99,8 +100,16 @@ def rows_of(
         token_ids = np.concatenate(
             [head, context.token_ids[start : start + length], [tokenizer.sep_id]]
         ).astype(np.int32)
-        segment_ids = (np.arange(len(token_ids)) >= first).astype(np.int32)
+        segment_ids = segments(first, len(token_ids))
         yield TaskRow(token_ids, segment_ids, encoded.example, fields, notes)
+
+
+@lru_cache(maxsize=4096)
+def segments(first: int, length: int) -> Int32[np.ndarray, " length"]:
+    """segments(3, 5) -> [0, 0, 0, 1, 1]; rows of the same form share theirs."""
+    segment_ids = (np.arange(length) >= first).astype(np.int32)
+    segment_ids.flags.writeable = False
+    return segment_ids
 
 
 def _answer_tokens(encoded: Encoded) -> tuple[int, int] | None:

@@ -1,0 +1,243 @@
+"""One run of fine-tuning, from its weights to its last step. In: config, weights, data. Out: a
+folder with its best checkpoint, predictions and scores.
+"""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+from etils import epath
+
+from spanbert_jax.commands.task_data import TaskData, TaskSplit
+from spanbert_jax.config import FinetuneConfig, ModelConfig
+from spanbert_jax.config.experiment import check_batch, check_model
+from spanbert_jax.corpus.files import write_file
+from spanbert_jax.data.batch import TaskBatch
+from spanbert_jax.data.task_batches import Chosen
+from spanbert_jax.errors import UserError, require
+from spanbert_jax.model.pretraining import compute_dtype
+from spanbert_jax.model.task_model import TaskModel
+from spanbert_jax.tasks.outputs import outputs_of
+from spanbert_jax.tasks.task import Tables, Task, Verdict
+from spanbert_jax.training import run_folder
+from spanbert_jax.training.assembly import Assembly
+from spanbert_jax.training.checkpoint import (
+    Checkpoints,
+    DataPosition,
+    Ranking,
+    TaskOrigin,
+    load_run,
+    newest_step,
+)
+from spanbert_jax.training.console import Console
+from spanbert_jax.training.fine_tuning import build, rhythm, workload
+from spanbert_jax.training.interrupts import StopRequest
+from spanbert_jax.training.loop import Drive, Progress, run_loop
+from spanbert_jax.training.mesh import make_mesh
+from spanbert_jax.training.meter import Meter
+from spanbert_jax.training.metrics import open_metrics
+from spanbert_jax.training.read_ahead import ReadAhead
+from spanbert_jax.training.task_objective import TaskObjective
+from spanbert_jax.training.train_step import TrainState
+from spanbert_jax.training.watching import RunWatcher
+from spanbert_jax.weights.loading import Pretrained
+from spanbert_jax.weights.starting import with_start
+
+DEV = "dev_"
+"""Before the names of scores in metrics and on the console."""
+RESULTS_FILE = "results.json"
+PREDICTIONS_FOLDER = "dev"
+
+
+class Result(NamedTuple):
+    """What a run came to, as results.json keeps it."""
+
+    step: int
+    """Of the best checkpoint."""
+    score: float
+    """Its score on dev, by which it is the best."""
+    scores: dict[str, float]
+    settings: dict[str, Any]
+
+
+def objective_of(
+    task: Task[Any], tables: Tables, model: ModelConfig, config: FinetuneConfig
+) -> TaskObjective:
+    """The model with the head of a task, and its loss."""
+    head = task.head(model, tables, compute_dtype(config.compute))
+
+    def loss(outputs: dict[str, jax.Array], batch: TaskBatch) -> Any:
+        return task.loss(outputs, batch, tables)
+
+    return TaskObjective(TaskModel(model, config.compute, head), loss, task.weight)
+
+
+def check_fits(config: FinetuneConfig, model: ModelConfig) -> None:
+    """Raise `UserError` where rows or batches do not fit the model or the devices."""
+    length, positions = config.task.max_length, model.max_positions
+    require(
+        length <= positions, "--task.max-length", length,
+        f"is longer than the {positions} positions of --init-from {config.init_from}",
+        f"use at most {positions}",
+    )  # fmt: skip
+    mesh, training = config.mesh.resolve(jax.device_count()), config.training
+    for flag, size, parts in (
+        ("--training.batch-size", training.batch_size, training.num_microbatches),
+        ("--training.eval-batch-size", training.eval_batch_size, 1),
+    ):
+        check_batch(flag, size, num_microbatches=parts, mesh=mesh)
+    check_model(model, mesh=mesh)
+
+
+class TaskRun:
+    """One run: its steps, its evaluations, its checkpoints."""
+
+    def __init__(
+        self, config: FinetuneConfig, start: Pretrained, data: TaskData, *, console: Console
+    ) -> None:
+        self._config, self._start, self._data = config, start, data
+        self._console = console
+        self._ranking = Ranking(DEV + data.task.metric, higher_is_better=True)
+        self._loop, self._keep = rhythm(config, num_rows=len(data.train.rows.rows))
+        self._per_epoch = config.training.steps_per_epoch(len(data.train.rows.rows))
+        self._mesh = make_mesh(config.mesh)
+        objective = objective_of(data.task, data.tables, start.model, config)
+        with jax.set_mesh(self._mesh):
+            self._assembly = build(
+                config, objective, self._mesh, num_steps=self._loop.num_steps,
+                example=self._batch(self._chosen(0)[0]),
+            )  # fmt: skip
+        self._verdict = Verdict(None, {}, {})
+        self._verdict_step = -1
+
+    @property
+    def num_steps(self) -> int:
+        return self._loop.num_steps
+
+    def go(self, stop: StopRequest) -> Progress:
+        """Train from the newest checkpoint, or from the weights, to the end or to a stop."""
+        config, data = self._config, self._data
+        with (
+            jax.set_mesh(self._mesh),
+            Checkpoints(
+                config.workdir, config, tokenizer_fingerprint=self._start.tokenizer.fingerprint,
+                text_fingerprint=data.train.rows.fingerprint,
+                task=TaskOrigin(self._start.model, data.tables), ranking=self._ranking,
+            ) as checkpoints,
+        ):  # fmt: skip
+            start = self._beginning(checkpoints)
+            if start.step == self._loop.num_steps:
+                return start
+            with (
+                open_metrics(config.workdir, start_step=start.step) as writer,
+                ReadAhead(self._assembly.on_devices(self._batches(start.step))) as batches,
+            ):
+                return run_loop(
+                    start, drive=self._drive(batches), training=self._loop, checkpoint=self._keep,
+                    checkpoints=checkpoints, meter=Meter(self._workload()),
+                    watcher=RunWatcher(self._console, writer), stop=stop,
+                )  # fmt: skip
+
+    def _beginning(self, checkpoints: Checkpoints) -> Progress:
+        say, step = self._console.message, checkpoints.latest_step()
+        if step is not None:
+            if checkpoints.is_of_other_text(step):
+                raise UserError(
+                    f"--workdir {self._config.workdir}: a run goes on with the rows that it began "
+                    f"with, found others in --task.train {self._config.task.train}; put the file "
+                    "back, or start a new run in another --workdir"
+                )
+            say(f"going on from the checkpoint of step {step:,}")
+            state, _ = checkpoints.restore(step, self._assembly.abstract_state)
+            return Progress(step, state)
+        state = self._assembly.init()
+        params, summary = with_start(state.params, self._start)
+        say(summary)
+        return Progress(0, state.replace(params=params))
+
+    def _chosen(self, epoch: int) -> list[Chosen]:
+        training = self._config.training
+        return self._data.train.rows.epoch(
+            epoch, batch_size=training.batch_size, seed=training.seed, order=training.order
+        )
+
+    def _batch(self, chosen: Chosen) -> TaskBatch:
+        return self._data.train.rows.batch(chosen, batch_size=self._config.training.batch_size)
+
+    def _batches(self, first_step: int) -> Iterator[TaskBatch]:
+        """The batch of every step after `first_step`: of an epoch that is found by its number."""
+        epoch, index = divmod(first_step, self._per_epoch)
+        chosen = itertools.chain.from_iterable(map(self._chosen, itertools.count(epoch)))
+        last = index + self._loop.num_steps - first_step
+        return map(self._batch, itertools.islice(chosen, index, last))
+
+    def _workload(self) -> Any:
+        epochs = range(-(-self._loop.num_steps // self._per_epoch))
+        lengths = [chosen.length for epoch in epochs for chosen in self._chosen(epoch)]
+        return workload(
+            self._config, self._start.model, lengths=lengths[: self._loop.num_steps],
+            steps_per_epoch=self._per_epoch,
+        )  # fmt: skip
+
+    def _drive(self, batches: Iterator[TaskBatch]) -> Drive:
+        length, size = self._config.task.max_length, self._config.training.batch_size
+        return Drive(
+            train_step=self._assembly.train_step,
+            batches=batches,
+            evaluate=self._evaluate,
+            position=lambda step: DataPosition(step * size, length),
+            settings=lambda step: self._verdict.settings,
+            evaluates_start=False,
+            saves_best=True,
+        )
+
+    def _evaluate(self, step: int, state: TrainState) -> dict[str, float]:
+        self._verdict = self.judge(state.params, self._data.dev)
+        require_scores(self._verdict, self._config.task.dev)
+        return {DEV + name: value for name, value in self._verdict.scores.items()}
+
+    def judge(self, params: Any, split: TaskSplit, settings: dict | None = None) -> Verdict:
+        """Predictions and scores of a split, with `settings` or tuned on it."""
+        return judge(
+            self._data.task, split, params=params, assembly=self._assembly,
+            tables=self._data.tables, batch_size=self._config.training.eval_batch_size,
+            settings=settings,
+        )  # fmt: skip
+
+    def finish(self) -> Result:
+        """Ask the best checkpoint as it is on disk, write its predictions on dev and its scores."""
+        best = load_run(self._config.workdir)
+        with jax.set_mesh(self._mesh):
+            params = jax.device_put(
+                best.params,
+                jax.tree.map(lambda leaf: leaf.sharding, self._assembly.abstract_state.params),
+            )
+            verdict = self.judge(params, self._data.dev, best.settings)
+        task, examples = self._data.task, self._data.dev.examples
+        files = task.prediction_files(examples, verdict, tables=self._data.tables)
+        write_files(epath.Path(self._config.workdir) / PREDICTIONS_FOLDER, files)
+        result = Result(best.step, verdict.scores[task.metric], verdict.scores, verdict.settings)
+        write_json(epath.Path(self._config.workdir) / RESULTS_FILE, result._asdict())
+        return result
+
+
+def judge(
+    task: Task[Any],
+    split: TaskSplit,
+    *,
+    params: Any,
+    assembly: Assembly,
+    tables: Tables,
+    batch_size: int,
+    settings: dict[str, Any] | None,
+) -> Verdict:
+    """Predictions and scores of a split."""
+
+    def run(batch: TaskBatch) -> dict[str, jax.Array]:
+        (on_devices,) = assembly.on_devices([batch])
+        return assembly.eval_step(params, on_devices)
+
+    outputs = outputs_of(split.rows, task, batch_size=batch_size, run=run)
+    return task.judge(split.examples, split.rows.rows, outputs, tables=tables, settings=settings)

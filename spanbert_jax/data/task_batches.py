@@ -1,0 +1,170 @@
+"""Rows of a task in batches of like length. In: rows of any length. Out: `TaskBatch`es.
+
+The order of an epoch is a function of (seed, epoch) alone, so that a resumed run finds its batch
+without replaying any.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Int64
+
+from spanbert_jax.data.batch import TaskBatch, TaskRow
+
+Order = Literal["bucketed", "random_sorted"]
+# So many batches are shuffled together before they are sorted: neighbours in length, and no more.
+_BATCHES_SORTED_TOGETHER = 50
+_FILLER = -1
+
+
+class Chosen(NamedTuple):
+    """The rows of one batch."""
+
+    row_numbers: Int64[np.ndarray, " rows"]
+    length: int
+    """That they are padded to."""
+
+
+def padded_length(length: int, max_length: int) -> int:
+    """The length a row is computed at: a multiple of 32, from 128 on of 64, as far as it goes.
+
+    padded_length(20, 512) -> 32, padded_length(130, 512) -> 192, padded_length(99, 100) -> 100
+    """
+    step = 32 if length <= 128 else 64
+    return min(-(-length // step) * step, max_length)
+
+
+class RowBatches:
+    """Batches of the same rows in the order of training, or once, longest first."""
+
+    def __init__(
+        self, rows: Sequence[TaskRow], *, max_length: int, per_token: frozenset[str], pad_id: int
+    ) -> None:
+        """max_length: no row is longer. per_token: fields that run over the tokens of a row."""
+        self.rows = rows
+        self._lengths = np.array([len(row.token_ids) for row in rows], np.int64)
+        self._max_length = max_length
+        self._per_token = per_token
+        self._pad_id = pad_id
+
+    @property
+    def num_tokens(self) -> int:
+        return int(self._lengths.sum())
+
+    def epoch(self, epoch: int, *, batch_size: int, seed: int, order: Order) -> list[Chosen]:
+        """The batches of an epoch: each row once; the last one may be smaller."""
+        orders = {"bucketed": bucketed_order, "random_sorted": random_sorted_order}
+        batches = orders[order](self._lengths, batch_size=batch_size, seed=seed, epoch=epoch)
+        return [self._padded(row_numbers) for row_numbers in batches]
+
+    def longest_first(self, *, batch_size: int) -> list[Chosen]:
+        """All rows once, for evaluation: what memory it takes shows early."""
+        by_length = np.argsort(-self._lengths, kind="stable")
+        return [self._padded(each) for each in _cut(by_length, batch_size)]
+
+    def batch(self, chosen: Chosen, *, batch_size: int) -> TaskBatch:
+        """A batch of `batch_size` rows, those that are not chosen of padding alone."""
+        return make_batch(
+            [self.rows[number] for number in chosen.row_numbers], chosen, batch_size=batch_size,
+            per_token=self._per_token, pad_id=self._pad_id,
+        )  # fmt: skip
+
+    def _padded(self, row_numbers: Int64[np.ndarray, " rows"]) -> Chosen:
+        longest = int(self._lengths[row_numbers].max())
+        return Chosen(row_numbers, padded_length(longest, self._max_length))
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over the tokens of all rows: what a run was trained on."""
+        digest = hashlib.sha256(self._lengths.tobytes())
+        for row in self.rows:
+            digest.update(np.ascontiguousarray(row.token_ids, np.int32).tobytes())
+        return digest.hexdigest()
+
+
+def bucketed_order(
+    lengths: Int64[np.ndarray, " rows"], *, batch_size: int, seed: int, epoch: int
+) -> list[Int64[np.ndarray, " chosen"]]:
+    """Rows of each batch: shuffled, sorted by length within some batches' worth, shuffled again.
+
+    Lengths 9 1 8 2 in batches of 2 -> [[1, 3], [2, 0]] or [[2, 0], [1, 3]]
+    """
+    rng = np.random.default_rng((seed, epoch))
+    shuffled = rng.permutation(len(lengths))
+    batches = []
+    for pool in _cut(shuffled, batch_size * _BATCHES_SORTED_TOGETHER):
+        batches += _cut(pool[np.argsort(lengths[pool], kind="stable")], batch_size)
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def random_sorted_order(
+    lengths: Int64[np.ndarray, " rows"], *, batch_size: int, seed: int, epoch: int
+) -> list[Int64[np.ndarray, " chosen"]]:
+    """Rows of each batch as the released scripts: sorted and cut once, only batches are shuffled.
+
+    Lengths 9 1 8 2 in batches of 2 -> [[1, 3], [2, 0]] or [[2, 0], [1, 3]], for every seed
+    """
+    batches = _cut(np.argsort(lengths, kind="stable"), batch_size)
+    rng = np.random.default_rng((seed, epoch))
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _cut(numbers: Int64[np.ndarray, " rows"], size: int) -> list[Int64[np.ndarray, " part"]]:
+    """_cut([5, 6, 7], 2) -> [[5, 6], [7]]"""
+    return [numbers[first : first + size] for first in range(0, len(numbers), size)]
+
+
+def make_batch(
+    rows: Sequence[TaskRow],
+    chosen: Chosen,
+    *,
+    batch_size: int,
+    per_token: frozenset[str],
+    pad_id: int,
+) -> TaskBatch:
+    """Pad `rows` to the chosen length, and the batch to `batch_size` rows.
+
+    Rows of 2 and 3 tokens, length 4, batch_size 3 -> document_ids [[1, 1, 0, 0], [1, 1, 1, 0],
+    [1, 0, 0, 0]], row_weights [1, 1, 0]
+    """
+    length = chosen.length
+    token_ids = np.full((batch_size, length), pad_id, np.int32)
+    segment_ids, document_ids = np.zeros_like(token_ids), np.zeros_like(token_ids)
+    # A row of padding attends to something too: a softmax over nothing is no number.
+    document_ids[len(rows) :, 0] = 1
+    for i, row in enumerate(rows):
+        size = len(row.token_ids)
+        token_ids[i, :size], segment_ids[i, :size] = row.token_ids, row.segment_ids
+        document_ids[i, :size] = 1
+    row_weights = (np.arange(batch_size) < len(rows)).astype(np.int32)
+    row_numbers = np.full(batch_size, _FILLER, np.int32)
+    row_numbers[: len(rows)] = chosen.row_numbers
+    fields = {
+        name: _field(
+            [row.fields[name] for row in rows], batch_size, length if name in per_token else 0
+        )
+        for name in rows[0].fields
+    }
+    positions = np.broadcast_to(np.arange(length, dtype=np.int32), token_ids.shape)
+    return TaskBatch(
+        token_ids, segment_ids, document_ids, positions, row_weights, row_numbers, fields
+    )
+
+
+def _field(values: list[Any], batch_size: int, length: int) -> np.ndarray:
+    """Values of rows as one array, with zeros for rows and, up to `length`, for tokens of padding.
+
+    [[1], [2, 3]], batch_size 2, length 2 -> [[1, 0], [2, 3]]; [4, 5], 3, 0 -> [4, 5, 0]
+    """
+    first = np.asarray(values[0])
+    dtype = np.float32 if first.dtype.kind == "f" else np.int32
+    shape = (length, *first.shape[1:]) if length else first.shape
+    field = np.zeros((batch_size, *shape), dtype)
+    for i, value in enumerate(values):
+        if length:
+            field[i, : len(value)] = value
+        else:
+            field[i] = value
+    return field

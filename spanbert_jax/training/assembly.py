@@ -1,0 +1,107 @@
+"""A model on a mesh: sharded state, jitted steps, batches on devices.
+
+In: an objective, the optimizer's config, batches of the host. Out: what the loop drives.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from spanbert_jax.config import OptimizerConfig
+from spanbert_jax.training.mesh import (
+    LOGICAL_AXIS_RULES,
+    batch_sharding,
+    replicated,
+    state_shardings,
+)
+from spanbert_jax.training.objective import Objective
+from spanbert_jax.training.optimizer import make_optimizer
+from spanbert_jax.training.schedule import make_schedule
+from spanbert_jax.training.train_step import TrainState, init_state, make_train_step
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The compiled side of a run on one mesh."""
+
+    mesh: Mesh
+    abstract_state: TrainState
+    """Shapes, dtypes and shardings of the state."""
+    init: Any
+    """() -> TrainState, sharded as it is born."""
+    train_step: Any
+    """(state, batch) -> (state, metrics); the state is donated."""
+    eval_step: Any
+    """(params, batch) -> sums, or outputs: the same on every device."""
+
+    def on_devices(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """Global arrays from each host's rows."""
+        sharding = batch_sharding(self.mesh)
+        for batch in batches:
+            yield jax.tree.map(
+                lambda rows: jax.make_array_from_process_local_data(sharding, rows), batch
+            )
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(leaf.size for leaf in jax.tree.leaves(self.abstract_state.params))
+
+
+def assemble(
+    objective: Objective,
+    *,
+    mesh: Mesh,
+    example: Any,
+    optimizer: OptimizerConfig,
+    num_steps: int,
+    num_microbatches: int,
+    seed: int,
+    eval_step: Callable[[Any, Any], Any],
+) -> Assembly:
+    """Shard and jit what `objective` needs to be trained.
+
+    example: a batch of any size that the mesh can split, for the shapes of the parameters.
+    """
+    schedule = make_schedule(optimizer, num_steps)
+    transformation = make_optimizer(optimizer, schedule)
+    example = jax.tree.map(jnp.asarray, example)
+
+    def init() -> TrainState:
+        return init_state(objective, transformation, batch=example, seed=seed)
+
+    def rules(function: Any) -> Any:
+        """`function` traced with the meaning of the logical axes on this mesh."""
+
+        def traced(*args: Any) -> Any:
+            with nn.logical_axis_rules(LOGICAL_AXIS_RULES):
+                return function(*args)
+
+        return traced
+
+    boxed = jax.eval_shape(rules(init))
+    shardings = state_shardings(boxed, mesh)
+    abstract = jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        nn.unbox(boxed), shardings,
+    )  # fmt: skip
+    train_step = make_train_step(
+        objective, transformation, schedule=schedule, num_microbatches=num_microbatches, seed=seed
+    )
+    rows, whole = batch_sharding(mesh), replicated(mesh)
+    return Assembly(
+        mesh=mesh,
+        abstract_state=abstract,
+        init=jax.jit(rules(lambda: nn.unbox(init())), out_shardings=shardings),
+        train_step=jax.jit(
+            rules(train_step), in_shardings=(shardings, rows), out_shardings=(shardings, whole),
+            donate_argnums=0,
+        ),
+        eval_step=jax.jit(
+            rules(eval_step), in_shardings=(shardings.params, rows), out_shardings=whole
+        ),
+    )  # fmt: skip
