@@ -128,7 +128,7 @@ def _earliest(record: _Record) -> Located | None:
         if inside and _letters(record.context[first : last + 1]) == _letters(text):
             return Located((first, last + 1), repaired=False)
         if (located := locate(record.context, text, first)) is not None:
-            return located
+            return located._replace(repaired=True)
     return None
 
 
