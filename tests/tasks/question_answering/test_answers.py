@@ -62,7 +62,7 @@ def test_the_original_puts_words_together_with_single_spaces(word_pieces):
 
 
 def test_the_original_text_is_refused_without_word_pieces():
-    tokenizer = train_sentencepiece([CONTEXT] * 20, vocab_size=32, model_type="unigram")
+    tokenizer = train_sentencepiece([CONTEXT] * 20, vocab_size=33, model_type="unigram")
     task = load_task(SquadConfig(answer_text="original"))
     with pytest.raises(UserError, match="needs a WordPiece tokenizer.*found sentencepiece"):
         ask(task, [Question("q", "", CONTEXT)], tokenizer, [(0, 1)])

@@ -105,7 +105,7 @@ def test_tokens_of_any_tokenizer_cover_all_characters_but_white_space(
     if kind == "byte-level":
         tokenizer = load_tokenizer(train_byte_level(tmp_path, TEXTS, vocab_size=300))
     else:
-        tokenizer = train_sentencepiece(TEXTS, vocab_size=32, model_type="unigram")
+        tokenizer = train_sentencepiece(TEXTS, vocab_size=36, model_type="unigram")
     context = encode_contexts({text}, tokenizer)[text]
     covered = np.zeros(len(text), bool)
     for start, end in zip(context.starts, context.ends, strict=True):
