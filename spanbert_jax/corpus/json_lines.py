@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from etils import epath
 
@@ -36,18 +37,12 @@ class JsonLinesSource:
                 yield RawDocument(self._text_of(line, where), where, "plain")
 
     def _text_of(self, line: str, where: str) -> str:
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UserError(
-                f"{where}: must be one JSON object a line ({error}); mend the line, "
-                "or name the kind of source that the file is"
-            ) from error
-        if not isinstance(record, dict):
-            raise UserError(
-                f"{where}: must be a JSON object, found {type(record).__name__}; "
-                f'write every document as {{"{self.field}": "..."}}'
-            )
+        record = parse_object(
+            line,
+            where=where,
+            remedy="mend the line, or name the kind of source that the file is",
+            example=f'{{"{self.field}": "..."}}',
+        )
         if self.field not in record:
             raise UserError(
                 f"{where}: has no field {self.field!r}, only {', '.join(map(repr, record))}; "
@@ -65,3 +60,23 @@ class JsonLinesSource:
                 "to \\udfff), which is no character; write the line anew as UTF-8"
             )
         return text
+
+
+def parse_object(
+    line: str, *, where: str, remedy: str, example: str = '{"text": "..."}'
+) -> dict[str, Any]:
+    """The JSON object that a line holds.
+
+    Raises:
+        UserError: no JSON, or no object; with the remedy, or how a line should look.
+    """
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: must be one JSON object a line ({error}); {remedy}") from error
+    if not isinstance(record, dict):
+        raise UserError(
+            f"{where}: must be a JSON object, found {type(record).__name__}; write every document "
+            f"as {example}"
+        )
+    return record

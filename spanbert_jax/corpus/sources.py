@@ -4,7 +4,6 @@ In: text files, JSON lines, Wikipedia dumps, TensorFlow Datasets. Out: documents
 """
 
 import difflib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -12,7 +11,7 @@ from spanbert_jax.corpus.documents import Document, Reading, Source, clean_docum
 from spanbert_jax.corpus.json_lines import JsonLinesSource
 from spanbert_jax.corpus.paths import PACKAGE, find_files
 from spanbert_jax.corpus.plain_text import TextSource
-from spanbert_jax.corpus.tfds import TfdsSource
+from spanbert_jax.corpus.tfds import TfdsSource, default_data_dir
 from spanbert_jax.corpus.wikipedia import WikipediaSource
 from spanbert_jax.errors import UserError, storage_error
 
@@ -37,8 +36,7 @@ def _wikipedia(spec: str, place: str) -> Source:
 def _tfds(spec: str, place: str) -> Source:
     dataset, _, field = place.partition("#")
     name, _, split = dataset.partition("@")
-    data_dir = os.environ.get("TFDS_DATA_DIR")
-    return TfdsSource(spec, name, split or "train", field or "text", data_dir)
+    return TfdsSource(spec, name, split or "train", field or "text", default_data_dir())
 
 
 KINDS: dict[str, Callable[[str, str], Source]] = {

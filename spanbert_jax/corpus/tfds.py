@@ -1,6 +1,7 @@
 """TensorFlow Datasets: every example is a document. TensorFlow is imported only here, when read."""
 
 import itertools
+import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,11 @@ from typing import Any
 
 from spanbert_jax.corpus.documents import Input, Part, RawDocument, Reading
 from spanbert_jax.errors import UserError
+
+
+def default_data_dir() -> str | None:
+    """The folder that TFDS_DATA_DIR names."""
+    return os.environ.get("TFDS_DATA_DIR")
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,8 @@ class TfdsSource:
     def inputs(self) -> list[Input]:
         """The split and its size; known once the data is prepared."""
         self._prepare()
-        self._check_names()
+        self._check_split()
+        self._check_field()
         # A cut split has no size of its own.
         whole = self._builder.info.splits[self.split.partition("[")[0]]
         share = self._split_info.num_examples / max(1, whole.num_examples)
@@ -85,14 +92,17 @@ class TfdsSource:
         options = PipelineOptions(shlex.split(self.beam_options))
         return tfds.download.DownloadConfig(beam_options=options)
 
-    def _check_names(self) -> None:
-        splits, features = self._builder.info.splits, self._builder.info.features
+    def _check_split(self) -> None:
+        splits = self._builder.info.splits
         # A split may be cut, as in train[:10%]; its name comes before the bracket.
         if self.split.partition("[")[0] not in splits:
             raise UserError(
                 f"--source {self.spec}: has no split {self.split!r}, only {', '.join(splits)}; "
                 "name one of them after @, as in tfds:wikipedia/20230601.en@train"
             )
+
+    def _check_field(self) -> None:
+        features = self._builder.info.features
         if self.field not in features:
             raise UserError(
                 f"--source {self.spec}: has no field {self.field!r}, only {', '.join(features)}; "
@@ -109,19 +119,50 @@ class TfdsSource:
         return [Part(0, begin, end) for begin, end in itertools.pairwise([0, *ends]) if begin < end]
 
     def read_part(self, part: Part, reading: Reading) -> Iterator[RawDocument]:
+        (source,) = self.inputs
+        step = source.size / max(1, self._split_info.num_examples)
+        for where, example in self._examples(part):
+            reading.size_done += step
+            yield RawDocument(self._text_of(example[self.field], where), where, "plain")
+
+    def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Where each example is, and all of its fields as JSON could hold them.
+
+        Text is a string, a class label its name, or None where it is not known (-1); fields inside
+        fields are named as data/star_rating.
+        """
         import tensorflow_datasets as tfds
 
-        (source,) = self.inputs
+        self._prepare()
+        self._check_split()
+        labels = {
+            name: feature
+            for name, feature in _flat(self._builder.info.features).items()
+            if isinstance(feature, tfds.features.ClassLabel)
+        }
+        for part in self.parts:
+            for where, example in self._examples(part):
+                yield (
+                    where,
+                    {
+                        name: _label(value, labels[name])
+                        if name in labels
+                        else _plain(value, where)
+                        for name, value in _flat(example).items()
+                    },
+                )
+
+    def _examples(self, part: Part) -> Iterator[tuple[str, dict[str, Any]]]:
+        import tensorflow_datasets as tfds
+
         # One file after the other: a mixed order would change the shards from run to run.
         order = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
         whole = "[" in self.split
         split = self.split if whole else f"{self.split}[{part.first}:{part.stop}]"
         examples = self._builder.as_dataset(split=split, shuffle_files=False, read_config=order)
-        step = source.size / max(1, self._split_info.num_examples)
+        name = f"{self._builder.info.full_name}@{self.split}"
         for number, example in enumerate(tfds.as_numpy(examples), part.first):
-            where = f"{source.name}:{number}"
-            reading.size_done += step
-            yield RawDocument(self._text_of(example[self.field], where), where, "plain")
+            yield f"{name}:{number}", example
 
     def _text_of(self, value: Any, where: str) -> str:
         if not isinstance(value, bytes):
@@ -129,9 +170,37 @@ class TfdsSource:
                 f"{where}: field {self.field!r} must be text, found {type(value).__name__}; "
                 "name another field after #"
             )
-        try:
-            return value.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{where}: text must be UTF-8 ({error}); choose a dataset or field of UTF-8 text"
-            ) from error
+        return _decoded(value, where)
+
+
+def _decoded(value: bytes, where: str) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{where}: text must be UTF-8 ({error}); choose a dataset or field of UTF-8 text"
+        ) from error
+
+
+def _flat(fields: Any, path: str = "") -> dict[str, Any]:
+    """{"data": {"stars": 4}, "n": 1} -> {"data/stars": 4, "n": 1}"""
+    flat: dict[str, Any] = {}
+    for name in fields:
+        value = fields[name]
+        nested = hasattr(value, "keys")
+        flat |= _flat(value, f"{path}{name}/") if nested else {f"{path}{name}": value}
+    return flat
+
+
+def _label(value: Any, feature: Any) -> Any:
+    if getattr(value, "ndim", 0):
+        return [feature.int2str(int(label)) for label in value]
+    return feature.int2str(int(value)) if value >= 0 else None
+
+
+def _plain(value: Any, where: str) -> Any:
+    """A value of numpy or TensorFlow as Python has it."""
+    if isinstance(value, bytes):
+        return _decoded(value, where)
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return [_plain(item, where) for item in value] if isinstance(value, list) else value

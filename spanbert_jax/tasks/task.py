@@ -52,7 +52,7 @@ class Verdict(NamedTuple):
 class Task(Generic[Example]):
     """One task: how its examples become rows, and what the model's outputs mean."""
 
-    metric: ClassVar[str]
+    metric: str
     """Name of the score by which the best checkpoint is kept; higher is better."""
     per_token: ClassVar[frozenset[str]] = frozenset()
     """Fields of a row, and outputs of the head, whose first axis is the tokens of the row."""

@@ -1,0 +1,73 @@
+"""Predictions as a table: id, prediction, probability. In: predictions. Out: text, and back."""
+
+from collections.abc import Sequence
+
+from spanbert_jax.errors import UserError
+from spanbert_jax.tasks.classification.answers import Answer, answer_text, labels_of, read_id
+from spanbert_jax.tasks.classification.examples import TextExample
+from spanbert_jax.tasks.classification.kinds import Kind, Prediction
+from spanbert_jax.tasks.classification.records import read_table, require_column
+
+
+def predictions_table(
+    examples: Sequence[TextExample],
+    predictions: Sequence[Prediction],
+    *,
+    labels: Sequence[str],
+    separator: str,
+) -> str:
+    """A line for each example; of a score there is no probability.
+
+    "id\\tprediction\\tprobability\\n0\\tpositive\\t0.912345\\n"
+    """
+    numbers = {label: number for number, label in enumerate(labels)}
+    lines = [f"id\tprediction{chr(9) + 'probability' if labels else ''}"]
+    for example, prediction in zip(examples, predictions, strict=True):
+        fields = [example.id, answer_text(prediction.answer, separator=separator)]
+        if labels:
+            chosen = (numbers[label] for label in labels_of(prediction.answer))
+            fields.append(separator.join(f"{prediction.probabilities[i]:.6f}" for i in chosen))
+        lines.append("\t".join(fields))
+    return "\n".join(lines) + "\n"
+
+
+def read_predictions_table(
+    path: str, examples: Sequence[TextExample], *, kind: Kind
+) -> list[Answer]:
+    """The predicted answers of `examples`, in their order.
+
+    Raises:
+        UserError: no such table, or one for other examples.
+    """
+    table = read_table(path, file_format="tsv")
+    for column in ("id", "prediction"):
+        require_column(table, column, place=path, flag="")
+    found: dict[str, Answer] = {}
+    for where, values in table.records:
+        name = read_id(values["id"], where=where)
+        answer = kind.read(values["prediction"], where=where)
+        if answer is None or name in found:
+            raise UserError(
+                f"{where}: must predict one answer for {name!r}, found "
+                f"{'none' if answer is None else 'a second one'}; write the file anew"
+            )
+        found[name] = answer
+    _check_same(path, found, examples)
+    return [found[example.id] for example in examples]
+
+
+def _check_same(path: str, found: dict[str, Answer], examples: Sequence[TextExample]) -> None:
+    asked = {example.id for example in examples}
+    missing, unknown = asked - found.keys(), found.keys() - asked
+    if missing or unknown:
+        raise UserError(
+            f"{path}: must hold a prediction for each of the {len(asked)} examples and no other, "
+            f"found {len(found)}{_some('without', missing)}{_some('for unknown', unknown)}; score "
+            "it beside the file it was made for"
+        )
+
+
+def _some(word: str, ids: set[str]) -> str:
+    """_some("without", {"7", "3"}) -> ", without 3, 7"."""
+    named = ", ".join(sorted(ids)[:3])
+    return f", {word} {named}{', ...' if len(ids) > 3 else ''}" if ids else ""
