@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from etils import epath
 
 from spanbert_jax.config import FinetuneConfig, ModelConfig
@@ -162,7 +163,9 @@ class TaskRun:
             state, _ = checkpoints.restore(step, self._assembly.abstract_state)
             return Progress(step, state)
         state = self._assembly.init()
-        params, summary = with_start(state.params, self._start)
+        # Copied: the first step takes the state's memory over, and a grid begins again.
+        copy = self._start._replace(params=jax.tree.map(np.array, self._start.params))
+        params, summary = with_start(state.params, copy)
         say(summary)
         return Progress(0, state.replace(params=params))
 

@@ -1,4 +1,4 @@
-"""Rows of a task in batches: each row once an epoch, by (seed, epoch), padded as little as it is."""
+"""Rows of a task in batches: each row once an epoch, by (seed, epoch), little padded."""
 
 import numpy as np
 import pytest
