@@ -212,7 +212,12 @@ class TaskRun:
                 f"--task.dev {self._config.task.dev}: must hold known answers, by which the best "
                 "checkpoint is chosen, found none; name another file"
             )
-        return {DEV + name: value for name, value in self._verdict.scores.items()}
+        # How many examples there are is no score of this step.
+        return {
+            DEV + name: value
+            for name, value in self._verdict.scores.items()
+            if not name.endswith("total")
+        }
 
     def _judge(self, params: Any, settings: Settings | None) -> Verdict:
         """Predictions and scores on dev, with `settings` or tuned on it."""
