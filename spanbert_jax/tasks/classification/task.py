@@ -32,8 +32,8 @@ from spanbert_jax.tasks.classification.prediction_files import (
     predictions_table,
     read_predictions_table,
 )
-from spanbert_jax.tasks.classification.records import read_table
 from spanbert_jax.tasks.classification.rows import text_rows
+from spanbert_jax.tasks.records import read_table
 from spanbert_jax.tasks.task import Dataset, Outputs, Settings, Tables, Task, Verdict
 
 
