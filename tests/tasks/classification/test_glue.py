@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from spanbert_jax.config import FINE_TUNING_OPTIMIZER, FinetuneConfig
+from spanbert_jax.config.files import load_config
 from spanbert_jax.config.tasks import GlueConfig
 from spanbert_jax.errors import ConfigError, UserError
 from spanbert_jax.tasks.classification.glue import Glue, submitted
@@ -12,6 +14,7 @@ from spanbert_jax.tasks.classification.glue_formats import GLUE
 from spanbert_jax.tasks.classification.kinds import Prediction
 from spanbert_jax.tasks.task import Verdict, load_task
 
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 MNLI = (
     "index", "promptID", "pairID", "genre", "sentence1_binary_parse", "sentence2_binary_parse",
     "sentence1_parse", "sentence2_parse", "sentence1", "sentence2",
@@ -254,3 +257,12 @@ def test_every_line_of_the_real_files_is_an_example(folder, shared):
             assert Counter(answers) == labels
         else:
             assert (min(answers), max(answers)) == (0.0, 5.0)
+
+
+@pytest.mark.parametrize("name", list(LAYOUTS))
+def test_configs_have_the_numbers_of_the_paper(name):
+    config = load_config(f"{CONFIGS}/glue.py:{name}", FinetuneConfig)
+    assert config.task == GlueConfig(glue_task=name) and config.task.max_length == 128
+    assert config.training.num_epochs == (4 if name == "cola" else 10)
+    assert config.training.batch_size in (16, 32) and config.cells[0][0] == 2e-5
+    assert config.optimizer == FINE_TUNING_OPTIMIZER
