@@ -211,14 +211,15 @@ class TaskRun:
         best = load_run(self._config.workdir)
         with jax.set_mesh(self._mesh):
             params = jax.device_put(
-                best.params,
-                jax.tree.map(lambda leaf: leaf.sharding, self._assembly.abstract_state.params),
+                best.params, jax.tree.map(lambda leaf: leaf.sharding, self._assembly.abstract_state.params)
             )
             verdict = self.judge(params, self._data.dev, best.settings)
         task, examples = self._data.task, self._data.dev.examples
         files = task.prediction_files(examples, verdict, tables=self._data.tables)
         write_files(epath.Path(self._config.workdir) / PREDICTIONS_FOLDER, files)
-        result = Result(best.step, verdict.scores[task.metric], verdict.scores, verdict.settings)
+        result = Result(
+            best.step, verdict.scores[task.metric], verdict.scores, verdict.settings
+        )
         write_json(epath.Path(self._config.workdir) / RESULTS_FILE, result._asdict())
         return result
 
@@ -240,4 +241,6 @@ def judge(
         return assembly.eval_step(params, on_devices)
 
     outputs = outputs_of(split.rows, task, batch_size=batch_size, run=run)
-    return task.judge(split.examples, split.rows.rows, outputs, tables=tables, settings=settings)
+    return task.judge(
+        split.examples, split.rows.rows, outputs, tables=tables, settings=settings
+    )
