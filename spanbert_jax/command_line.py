@@ -18,7 +18,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from spanbert_jax import __version__
-from spanbert_jax.config import LengthPhase, PrepareConfig, PretrainConfig
+from spanbert_jax.config import FinetuneConfig, LengthPhase, PrepareConfig, PretrainConfig
 from spanbert_jax.config.files import load_config, nearest
 from spanbert_jax.config.inspect import InspectConfig
 from spanbert_jax.config.json import flag_of
@@ -29,6 +29,7 @@ from spanbert_jax.config.weights import ExportConfig, ImportConfig
 from spanbert_jax.errors import UserError
 
 ConfigT = TypeVar("ConfigT")
+RunT = TypeVar("RunT", PretrainConfig, FinetuneConfig)
 
 HELP = f"""\
 spanbert {__version__}: pretrain span-aware text encoders on TPUs, GPUs and CPUs.
@@ -37,6 +38,7 @@ usage: spanbert COMMAND ...
 
   prepare         turn raw text into shards of token ids
   pretrain        pretrain a model by a config; run it again and it goes on
+  finetune        teach a pretrained model a task by a config, or try a grid of settings
   inspect shards  say what shards hold, or measure and show what masks hide in them
   predict fill    fill in the [MASK] tokens of sentences with a pretrained model
   import          turn released weights of BERT, SpanBERT or RoBERTa into a checkpoint
@@ -48,6 +50,8 @@ examples:
   spanbert prepare --source 'text:/data/*.txt' --vocab-size 32000 --out /data/shards
   spanbert pretrain configs/pretrain.py:spanbert_base --data.shards /data/shards --workdir /runs/a
   spanbert inspect shards /data/shards --mask geometric_span --out masks.html
+  spanbert finetune configs/squad.py:squad2 --init-from /runs/a --task.train train.json \\
+      --task.dev dev.json --workdir /runs/squad2
   spanbert predict fill --checkpoint /runs/a "The capital of France is [MASK] [MASK] ."
   spanbert import /models/spanbert-base-cased --out /runs/imported
   spanbert export /runs/a --out /models/a
@@ -67,6 +71,15 @@ Pretrain a model by a config, a function in a Python file: spanbert pretrain FIL
 Run again with the same --workdir, it goes on where it stopped.
 
 spanbert pretrain configs/pretrain.py:spanbert_base --data.shards /data/shards --workdir /runs/a
+"""
+
+FINETUNE_HELP = """\
+Teach a pretrained model a task by a config: spanbert finetune FILE.py[:FUNCTION]. The checkpoint
+that is best on dev is kept. Run again with the same --workdir, it goes on where it stopped.
+--grid paper tries the paper's learning rates and batch sizes, --seeds 5 each of them five times.
+
+spanbert finetune configs/squad.py:squad2 --init-from /runs/a --task.train train.json \\
+    --task.dev dev.json --workdir /runs/squad2
 """
 
 INSPECT_HELP = """\
@@ -141,6 +154,7 @@ def run_command(arguments: Sequence[str]) -> int:
     commands: dict[str, Callable[[list[str]], int]] = {
         "prepare": _prepare,
         "pretrain": _pretrain,
+        "finetune": _finetune,
         "inspect": _inspect,
         "predict": _predict,
         "import": _import,
@@ -165,25 +179,42 @@ def _prepare(arguments: list[str]) -> int:
 
 
 def _pretrain(arguments: list[str]) -> int:
-    name = arguments[0] if arguments else ""
-    if name in ("--help", "-h"):
-        parse_flags(PretrainConfig(), arguments, prog="spanbert pretrain", about=PRETRAIN_HELP)
-    if not name or name.startswith("-"):
-        raise UserError(
-            "spanbert pretrain takes a config before its flags; name one, such as "
-            "configs/pretrain.py:spanbert_base, or configs/quickstart.py"
-        )
     with prepare_flags_behind_pretrain():
-        config = parse_flags(
-            load_config(name, PretrainConfig),
-            arguments[1:],
-            prog=f"spanbert pretrain {name}",
-            about=PRETRAIN_HELP,
-        )
+        config = _config_file(
+            arguments, PretrainConfig, command="pretrain", about=PRETRAIN_HELP,
+            example="configs/pretrain.py:spanbert_base, or configs/quickstart.py",
+        )  # fmt: skip
     _state("--workdir", config.workdir, "say where the run goes, such as /runs/base")
     from spanbert_jax.commands import pretrain
 
     return pretrain.run(config) or 0
+
+
+def _finetune(arguments: list[str]) -> int:
+    config = _config_file(
+        arguments, FinetuneConfig, command="finetune", about=FINETUNE_HELP,
+        example="configs/squad.py:squad2, or configs/glue.py:sst2",
+    )  # fmt: skip
+    _state("--workdir", config.workdir, "say where the run goes, such as /runs/squad2")
+    _state("--init-from", config.init_from, "name the pretrained model, such as /runs/base")
+    from spanbert_jax.commands import finetune
+
+    return finetune.run(config)
+
+
+def _config_file(
+    arguments: list[str], kind: type[RunT], *, command: str, about: str, example: str
+) -> RunT:
+    """The config that a file of experiments gives, with the values typed behind its name."""
+    name = arguments[0] if arguments else ""
+    if name in ("--help", "-h"):
+        parse_flags(kind(), arguments, prog=f"spanbert {command}", about=about)
+    if not name or name.startswith("-"):
+        raise UserError(
+            f"spanbert {command} takes a config before its flags; name one, such as {example}"
+        )
+    prog = f"spanbert {command} {name}"
+    return parse_flags(load_config(name, kind), arguments[1:], prog=prog, about=about)
 
 
 def _inspect(arguments: list[str]) -> int:

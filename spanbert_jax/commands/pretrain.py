@@ -41,7 +41,8 @@ def run(config: PretrainConfig) -> int:
     config = _at_home(config)
     run_folder.check_writable(config.workdir)
     run_folder.check_not_imported(config.workdir)
-    _check_origin_exists(config.init_from)
+    if config.init_from:
+        run_folder.check_weights_exist(config.init_from)
     config, manifest = resolve(config)
     _check_resumable(config, manifest)
     require_tags(config.data.shards, manifest, masking=config.masking, flag="--masking.scheme")
@@ -239,16 +240,6 @@ def _drive(
 
 def _tokenizer_folder(config: PretrainConfig) -> epath.Path:
     return epath.Path(config.workdir) / run_folder.TOKENIZER_FOLDER
-
-
-def _check_origin_exists(init_from: str) -> None:
-    """Raise `UserError` for weights that are not there, before text is prepared for hours."""
-    path = os.path.expanduser(init_from.removeprefix("hf:"))
-    if init_from and not any(epath.Path(each).exists() for each in (path, f"{path}.index")):
-        raise UserError(
-            f"--init-from {init_from}: must be a run's folder, a folder with weights or a file of "
-            "them, found nothing there; check the path"
-        )
 
 
 def _check_one_host(num_processes: int) -> None:

@@ -4,13 +4,12 @@ folder with its best checkpoint, predictions and scores.
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 from etils import epath
 
-from spanbert_jax.commands.task_data import TaskData, TaskSplit
 from spanbert_jax.config import FinetuneConfig, ModelConfig
 from spanbert_jax.config.experiment import check_batch, check_model
 from spanbert_jax.corpus.files import write_file
@@ -19,17 +18,14 @@ from spanbert_jax.data.task_batches import Chosen
 from spanbert_jax.errors import UserError, require
 from spanbert_jax.model.pretraining import compute_dtype
 from spanbert_jax.model.task_model import TaskModel
-from spanbert_jax.tasks.outputs import outputs_of
-from spanbert_jax.tasks.task import Tables, Task, Verdict
-from spanbert_jax.training import run_folder
-from spanbert_jax.training.assembly import Assembly
+from spanbert_jax.tasks.splits import TaskData, judge
+from spanbert_jax.tasks.task import Settings, Tables, Task, Verdict
 from spanbert_jax.training.checkpoint import (
     Checkpoints,
     DataPosition,
     Ranking,
     TaskOrigin,
     load_run,
-    newest_step,
 )
 from spanbert_jax.training.console import Console
 from spanbert_jax.training.fine_tuning import build, rhythm, workload
@@ -37,7 +33,7 @@ from spanbert_jax.training.interrupts import StopRequest
 from spanbert_jax.training.loop import Drive, Progress, run_loop
 from spanbert_jax.training.mesh import make_mesh
 from spanbert_jax.training.meter import Meter
-from spanbert_jax.training.metrics import open_metrics
+from spanbert_jax.training.metrics import DEV, open_metrics
 from spanbert_jax.training.read_ahead import ReadAhead
 from spanbert_jax.training.task_objective import TaskObjective
 from spanbert_jax.training.train_step import TrainState
@@ -45,8 +41,6 @@ from spanbert_jax.training.watching import RunWatcher
 from spanbert_jax.weights.loading import Pretrained
 from spanbert_jax.weights.starting import with_start
 
-DEV = "dev_"
-"""Before the names of scores in metrics and on the console."""
 RESULTS_FILE = "results.json"
 PREDICTIONS_FOLDER = "dev"
 
@@ -110,11 +104,26 @@ class TaskRun:
                 example=self._batch(self._chosen(0)[0]),
             )  # fmt: skip
         self._verdict = Verdict(None, {}, {})
-        self._verdict_step = -1
 
     @property
     def num_steps(self) -> int:
         return self._loop.num_steps
+
+    @property
+    def opening(self) -> str:
+        """What is about to happen."""
+        config, training, model = self._config, self._config.training, self._start.model
+        rows, device = self._data.train.rows, jax.devices()[0]
+        return (
+            f"model: {self._assembly.num_parameters:,} parameters, {model.num_layers} layers of "
+            f"width {model.hidden_size}, for {config.task.name}\n"
+            f"data: {len(rows.rows):,} rows of {rows.num_tokens / len(rows.rows):.0f} tokens on "
+            f"average, {len(self._data.dev.rows.rows):,} of dev\n"
+            f"steps: {self._loop.num_steps:,} of {training.batch_size} rows, dev every "
+            f"{self._loop.eval_every:,}; learning rate {config.optimizer.learning_rate:g}, seed "
+            f"{training.seed}\n"
+            f"devices: {self._mesh.size} x {device.device_kind}\nrun: {config.workdir}"
+        )
 
     def go(self, stop: StopRequest) -> Progress:
         """Train from the newest checkpoint, or from the weights, to the end or to a stop."""
@@ -194,53 +203,45 @@ class TaskRun:
         )
 
     def _evaluate(self, step: int, state: TrainState) -> dict[str, float]:
-        self._verdict = self.judge(state.params, self._data.dev)
-        require_scores(self._verdict, self._config.task.dev)
+        self._verdict = self._judge(state.params, None)
+        if not self._verdict.scores:
+            raise UserError(
+                f"--task.dev {self._config.task.dev}: must hold known answers, by which the best "
+                "checkpoint is chosen, found none; name another file"
+            )
         return {DEV + name: value for name, value in self._verdict.scores.items()}
 
-    def judge(self, params: Any, split: TaskSplit, settings: dict | None = None) -> Verdict:
-        """Predictions and scores of a split, with `settings` or tuned on it."""
+    def _judge(self, params: Any, settings: Settings | None) -> Verdict:
+        """Predictions and scores on dev, with `settings` or tuned on it."""
+
+        def run(batch: TaskBatch) -> dict[str, jax.Array]:
+            (on_devices,) = self._assembly.on_devices([batch])
+            return self._assembly.eval_step(params, on_devices)
+
         return judge(
-            self._data.task, split, params=params, assembly=self._assembly,
-            tables=self._data.tables, batch_size=self._config.training.eval_batch_size,
-            settings=settings,
+            self._data.dev, self._data.task, tables=self._data.tables, settings=settings,
+            batch_size=self._config.training.eval_batch_size, run=run,
         )  # fmt: skip
 
     def finish(self) -> Result:
         """Ask the best checkpoint as it is on disk, write its predictions on dev and its scores."""
         best = load_run(self._config.workdir)
         with jax.set_mesh(self._mesh):
-            params = jax.device_put(
-                best.params, jax.tree.map(lambda leaf: leaf.sharding, self._assembly.abstract_state.params)
-            )
-            verdict = self.judge(params, self._data.dev, best.settings)
+            verdict = self._judge(self._assembly.placed(best.params), best.settings)
         task, examples = self._data.task, self._data.dev.examples
         files = task.prediction_files(examples, verdict, tables=self._data.tables)
         write_files(epath.Path(self._config.workdir) / PREDICTIONS_FOLDER, files)
-        result = Result(
-            best.step, verdict.scores[task.metric], verdict.scores, verdict.settings
-        )
+        result = Result(best.step, verdict.scores[task.metric], verdict.scores, verdict.settings)
         write_json(epath.Path(self._config.workdir) / RESULTS_FILE, result._asdict())
         return result
 
 
-def judge(
-    task: Task[Any],
-    split: TaskSplit,
-    *,
-    params: Any,
-    assembly: Assembly,
-    tables: Tables,
-    batch_size: int,
-    settings: dict[str, Any] | None,
-) -> Verdict:
-    """Predictions and scores of a split."""
+def write_files(folder: epath.Path, files: Mapping[str, str]) -> None:
+    """Write each file whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        write_file(folder / name, content.encode())
 
-    def run(batch: TaskBatch) -> dict[str, jax.Array]:
-        (on_devices,) = assembly.on_devices([batch])
-        return assembly.eval_step(params, on_devices)
 
-    outputs = outputs_of(split.rows, task, batch_size=batch_size, run=run)
-    return task.judge(
-        split.examples, split.rows.rows, outputs, tables=tables, settings=settings
-    )
+def write_json(path: epath.Path, content: Any) -> None:
+    write_file(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())

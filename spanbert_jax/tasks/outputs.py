@@ -1,4 +1,4 @@
-"""What a model says of the rows of a task. In: rows and a compiled model. Out: its outputs by row."""
+"""What a model says of the rows of a task. In: rows, a compiled model. Out: its outputs by row."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any

@@ -47,6 +47,11 @@ class Assembly:
                 lambda rows: jax.make_array_from_process_local_data(sharding, rows), batch
             )
 
+    def placed(self, params: Any) -> Any:
+        """Parameters from elsewhere as those of the state lie on the devices."""
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state.params)
+        return jax.device_put(params, shardings)
+
     @property
     def num_parameters(self) -> int:
         return sum(leaf.size for leaf in jax.tree.leaves(self.abstract_state.params))

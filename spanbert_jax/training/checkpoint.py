@@ -235,6 +235,13 @@ def newest_step(run_dir: epath.PathLike) -> int | None:
     return max(saved_steps(run_dir), default=None)
 
 
+def delete_checkpoints(run_dir: epath.PathLike) -> None:
+    """Free what the checkpoints of a run take; its config, metrics and scores stay."""
+    folder = _folder(run_dir)
+    if folder.exists():
+        folder.rmtree()
+
+
 def _folder(run_dir: epath.PathLike) -> epath.Path:
     return epath.Path(run_dir).resolve() / CHECKPOINT_FOLDER
 

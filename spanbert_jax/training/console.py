@@ -4,6 +4,8 @@ import sys
 from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Self
 
+from spanbert_jax.training.metrics import DEV
+
 if TYPE_CHECKING:
     import rich.console
     import rich.live
@@ -108,7 +110,17 @@ def train_line(step: int, num_steps: int, metrics: Mapping[str, float]) -> str:
 
 
 def evaluation_line(step: int, num_steps: int, metrics: Mapping[str, float]) -> str:
-    """evaluation_line(0, 9, {"held_out_mlm_loss": 8.3}) -> "held out at step 0/9 · MLM 8.300"."""
+    """evaluation_line(0, 9, {"held_out_mlm_loss": 8.3}) -> "held out at step 0/9 · MLM 8.300".
+
+    evaluation_line(4, 9, {"dev_f1": 71.25}) -> "dev at step 4/9 · f1 71.25"
+    """
+    scores = [
+        f"{name.removeprefix(DEV)} {value:.2f}"
+        for name, value in metrics.items()
+        if name.startswith(DEV)
+    ]
+    if scores:
+        return SEPARATOR.join([f"dev at step {step:,}/{num_steps:,}", *scores])
     return SEPARATOR.join(
         [f"held out at step {step:,}/{num_steps:,}", *_losses(metrics, "held_out_")]
     )
@@ -137,6 +149,9 @@ def _losses(metrics: Mapping[str, float], prefix: str) -> list[str]:
         if loss is not None:
             share = "" if accuracy is None else f" {accuracy:.1%}"
             parts.append(f"{name.upper()} {loss:.3f}{share}")
+    if prefix + "task_accuracy" in metrics:
+        # Its loss is the whole loss.
+        parts.append(f"accuracy {metrics[prefix + 'task_accuracy']:.1%}")
     return parts
 
 

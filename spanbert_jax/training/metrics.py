@@ -14,6 +14,8 @@ from spanbert_jax.errors import UserError
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
 HELD_OUT = "held_out_"
+DEV = "dev_"
+"""Before the names of the scores of a task."""
 
 
 class MetricSink(Protocol):
@@ -115,9 +117,13 @@ class _EventFiles:
 
 
 def tensorboard_tag(name: str) -> str:
-    """tensorboard_tag("held_out_loss") -> "loss/held_out"; "loss" -> "loss/train"."""
-    split = "held_out" if name.startswith(HELD_OUT) else "train"
-    return f"{name.removeprefix(HELD_OUT)}/{split}"
+    """tensorboard_tag("held_out_loss") -> "loss/held_out"; "loss" -> "loss/train";
+    "dev_f1" -> "f1/dev"
+    """
+    for prefix in (HELD_OUT, DEV):
+        if name.startswith(prefix):
+            return f"{name.removeprefix(prefix)}/{prefix.rstrip('_')}"
+    return f"{name}/train"
 
 
 def read_metrics(path: str | Path) -> list[dict[str, float]]:

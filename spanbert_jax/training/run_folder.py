@@ -14,6 +14,8 @@ from spanbert_jax.errors import UserError
 CONFIG_FILE = "config.json"
 CHECKPOINT_FOLDER = "checkpoints"
 TOKENIZER_FOLDER = "tokenizer"
+GRID_FILE = "grid.json"
+"""What the runs of a grid came to, in the folder that holds theirs."""
 IMPORTED_FILE = "imported.json"
 """Where the weights came from, in a folder that `spanbert import` wrote in the layout of a run."""
 # Sections of a config, or single fields, that a run keeps as they were when it began.
@@ -82,6 +84,16 @@ def describe_changes(run_dir: epath.PathLike, config: RunConfig) -> str:
 
 def _listed(changes: list[ChangedField]) -> str:
     return ", ".join(map(str, changes))
+
+
+def check_weights_exist(init_from: str) -> None:
+    """Raise `UserError` for weights that are not there, before data are read for long."""
+    path = os.path.expanduser(init_from.removeprefix("hf:"))
+    if not any(epath.Path(each).exists() for each in (path, f"{path}.index")):
+        raise UserError(
+            f"--init-from {init_from}: must be a run's folder, a folder with weights or a file of "
+            "them, found nothing there; check the path"
+        )
 
 
 def check_writable(run_dir: epath.PathLike) -> None:

@@ -2,6 +2,7 @@
 that beginning with every parameter that the path holds.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 
@@ -55,6 +56,14 @@ def read_start(path: str, *, model: ModelConfig, tokenizer_fingerprint: str) -> 
             f"add {flags}"
         )
     return start
+
+
+def with_dropout(start: Pretrained, rate: float | None) -> Pretrained:
+    """The same weights with another rate of dropout, everywhere; None leaves theirs."""
+    if rate is None:
+        return start
+    model = dataclasses.replace(start.model, dropout_rate=rate, attention_dropout_rate=rate)
+    return start._replace(model=model)
 
 
 def _flag(field: str) -> str:

@@ -1,0 +1,114 @@
+"""`spanbert finetune`: a task learnt from pretrained weights; one run, or a grid of them.
+
+Everything that can be checked without a device is checked before JAX starts.
+"""
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from etils import epath
+
+from spanbert_jax.commands.task_files import check_files
+from spanbert_jax.config import FinetuneConfig
+from spanbert_jax.training import run_folder
+from spanbert_jax.training.host_memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from spanbert_jax.commands.task_grid import GridRun
+    from spanbert_jax.commands.task_run import Result
+    from spanbert_jax.tasks.splits import TaskData
+    from spanbert_jax.training.interrupts import StopRequest
+    from spanbert_jax.weights.loading import Pretrained
+
+# A program that a signal ends exits with 128 + its number, by the custom of shells.
+EXIT_BY_SIGNAL = 128
+
+
+def run(config: FinetuneConfig) -> int:
+    """Fine-tune, keep the best checkpoint on dev, write its predictions; return the exit code."""
+    keep_freed_memory()
+    home = os.path.expanduser
+    config = dataclasses.replace(
+        config, workdir=home(config.workdir), init_from=home(config.init_from.removeprefix("hf:"))
+    )
+    run_folder.check_writable(config.workdir)
+    run_folder.check_not_imported(config.workdir)
+    run_folder.check_weights_exist(config.init_from)
+    check_files(config.task)
+
+    # Imported here: the checks before this answer while JAX is still down.
+    from spanbert_jax.commands.task_grid import runs_of
+    from spanbert_jax.commands.task_run import check_fits
+    from spanbert_jax.tasks.splits import read_task_data
+    from spanbert_jax.tasks.task import load_task
+    from spanbert_jax.training.console import open_console
+    from spanbert_jax.training.interrupts import StopRequest
+    from spanbert_jax.weights.loading import read_pretrained
+    from spanbert_jax.weights.starting import with_dropout
+
+    runs = runs_of(config)
+    for each in runs:
+        _check_resumable(each.config)
+    start = with_dropout(read_pretrained(config.init_from), config.training.dropout_rate)
+    for each in runs:
+        check_fits(each.config, start.model)
+    with open_console(0) as console, StopRequest(console.message) as stop:
+        data = read_task_data(
+            load_task(config.task), tokenizer=start.tokenizer, say=console.message
+        )
+        return _go(config, runs, start, data, stop)
+
+
+def _go(
+    config: FinetuneConfig,
+    runs: Iterable["GridRun"],
+    start: "Pretrained",
+    data: "TaskData",
+    stop: "StopRequest",
+) -> int:
+    """Every run that is not done yet, then what they came to."""
+    from spanbert_jax.commands.task_grid import Grid
+
+    grid = Grid(config, metric=data.task.metric)
+    for each in runs:
+        result = grid.result_of(each)
+        if result is None:
+            result = _one_run(each.config, start, data, stop)
+        if result is None:
+            print(f"stopped; the same command goes on from what is saved in {config.workdir}")
+            return EXIT_BY_SIGNAL + (stop.signal_number or 0)
+        grid.add(each, result)
+    print(grid.report())
+    return 0
+
+
+def _one_run(
+    config: FinetuneConfig, start: "Pretrained", data: "TaskData", stop: "StopRequest"
+) -> "Result | None":
+    """Train to the end and write what came out; None where a signal stopped it."""
+    from spanbert_jax.commands.task_run import TaskRun
+    from spanbert_jax.training.console import open_console
+
+    with tempfile.TemporaryDirectory() as folder:
+        name = start.tokenizer.save(folder)
+        run_folder.claim(config.workdir, config, tokenizer_file=epath.Path(folder) / name)
+    num_steps = config.training.num_steps(len(data.train.rows.rows))
+    with open_console(num_steps) as console:
+        task_run = TaskRun(config, start, data, console=console)
+        console.message(task_run.opening)
+        progress = task_run.go(stop)
+        return task_run.finish() if progress.step == num_steps else None
+
+
+def _check_resumable(config: FinetuneConfig) -> None:
+    """Raise `UserError` where a run has begun with another task, optimizer or weights."""
+    from spanbert_jax.commands.task_run import RESULTS_FILE
+    from spanbert_jax.training.checkpoint import newest_step
+
+    # Of a grid, only the best run that is done has a checkpoint.
+    is_done = (epath.Path(config.workdir) / RESULTS_FILE).exists()
+    if is_done or newest_step(config.workdir) is not None:
+        run_folder.check_resumable(config.workdir, config)
