@@ -68,6 +68,10 @@ class TextClassificationConfig(TaskConfig):
             f"use one of {', '.join(METRICS[self.kind])}",
         )  # fmt: skip
         require(
+            self.kind != "regression" or not self.labels, "--task.labels", " ".join(self.labels),
+            "are none of numbers", "leave them out, or use another --task.kind",
+        )  # fmt: skip
+        require(
             len(set(self.labels)) == len(self.labels), "--task.labels", " ".join(self.labels),
             "must be different ones", "name each label once",
         )  # fmt: skip
