@@ -1,6 +1,15 @@
 """What each kind of task can be told, as frozen dataclasses; standard library only."""
 
 from spanbert_jax.config.tasks.classification import GlueConfig, TextClassificationConfig
+from spanbert_jax.config.tasks.relation import RelationConfig, SemEvalConfig, TacredConfig
 from spanbert_jax.config.tasks.task import TaskConfig, task_config_of
 
-__all__ = ["GlueConfig", "TaskConfig", "TextClassificationConfig", "task_config_of"]
+__all__ = [
+    "GlueConfig",
+    "RelationConfig",
+    "SemEvalConfig",
+    "TacredConfig",
+    "TaskConfig",
+    "TextClassificationConfig",
+    "task_config_of",
+]
