@@ -2,6 +2,7 @@
 
 from spanbert_jax.config.tasks.classification import GlueConfig, TextClassificationConfig
 from spanbert_jax.config.tasks.relation import RelationConfig, SemEvalConfig, TacredConfig
+from spanbert_jax.config.tasks.tagging import TaggingConfig
 from spanbert_jax.config.tasks.task import TaskConfig, task_config_of
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "RelationConfig",
     "SemEvalConfig",
     "TacredConfig",
+    "TaggingConfig",
     "TaskConfig",
     "TextClassificationConfig",
     "task_config_of",
