@@ -173,7 +173,7 @@ class Regression(Kind):
         return 1
 
     def target(self, answer: Answer, labels: Labels) -> np.ndarray:
-        return np.float32(answer)  # type: ignore[return-value]
+        return np.float32(answer)  # type: ignore[arg-type, return-value]
 
     def loss(
         self, logits: jax.Array, *, targets: jax.Array, row_weights: jax.Array,

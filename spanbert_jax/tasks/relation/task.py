@@ -26,7 +26,8 @@ _DESCRIBED = 5
 
 
 class Prediction(NamedTuple):
-    """The relation of an example, and how probable each is, in the order of the labels."""
+    """The relation of an example, and how probable each is, in the order of the labels; empty where
+    that is not known."""
 
     relation: str
     probabilities: np.ndarray
@@ -147,13 +148,15 @@ class RelationTask(Task[RelationExample]):
         ]
         return self.scores_of([g for g, _ in pairs], [p for _, p in pairs]) if pairs else {}
 
-    def read_predictions(self, path: str, examples: Sequence[RelationExample]) -> list[str]:
-        """The relations in a file of predictions, for `scores`.
+    def read_predictions(self, path: str, examples: Sequence[RelationExample]) -> Verdict:
+        """The verdict on a file of predictions; it says nothing of probabilities.
 
         Raises:
             UserError: they are of another data set.
         """
-        return read_predictions(path, examples)
+        relations = read_predictions(path, examples)
+        predictions = [Prediction(relation, np.empty(0)) for relation in relations]
+        return Verdict(predictions, self.scores(examples, relations), {})
 
     def example(self, fields: Mapping[str, Any]) -> RelationExample:
         return from_fields(fields)

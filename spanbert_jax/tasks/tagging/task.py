@@ -150,13 +150,17 @@ class Tagging(Task[TaggedSentence]):
         tags = [prediction.tags for prediction in verdict.predictions]
         return {"predictions.conll": prediction_lines(examples, tags)}
 
-    def read_predictions(self, path: str, examples: Sequence[TaggedSentence]) -> list[list[str]]:
-        """The tags in a file of predictions, for `scores`.
+    def read_predictions(self, path: str, examples: Sequence[TaggedSentence]) -> Verdict:
+        """The verdict on a file of predictions; it says nothing of probabilities.
 
         Raises:
             UserError: they are of another data set.
         """
-        return read_predictions(path, examples)
+        tags = read_predictions(path, examples)
+        predictions = [
+            Prediction([Found(entity, 1.0) for entity in entities_of(each)], each) for each in tags
+        ]
+        return Verdict(predictions, self.scores(examples, tags), {})
 
     def example(self, fields: Mapping[str, Any]) -> TaggedSentence:
         return from_fields(fields)

@@ -194,9 +194,9 @@ def test_predictions_are_read_back_and_those_of_another_data_set_refused(write, 
     task = task_of("bio")
     examples = task.read(write(), training=False).examples
     path = write("Ada O B-PER\nLovelace O I-PER\nwent O O\n\nin O O\nRome O I-LOC\n", "p.conll")
-    predicted = task.read_predictions(path, examples)
-    assert predicted == [["B-PER", "I-PER", "O"], ["O", "B-LOC"]]
-    assert task.scores(examples, predicted)["f1"] == 100.0
+    verdict = task.read_predictions(path, examples)
+    assert [each.tags for each in verdict.predictions] == [["B-PER", "I-PER", "O"], ["O", "B-LOC"]]
+    assert verdict.scores["f1"] == 100.0
     other = write("Ada O B-PER\nByron O I-PER\nwent O O\n\nin O O\nRome O O\n", "p.conll")
     with pytest.raises(UserError, match="p.conll:2: must predict a tag for the word 'Lovelace'"):
         task.read_predictions(other, examples)
