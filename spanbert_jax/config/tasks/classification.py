@@ -132,3 +132,8 @@ class GlueConfig(TaskConfig):
             not self.dev_mismatched or self.glue_task == "mnli", "--task.dev-mismatched",
             self.dev_mismatched, f"is of mnli alone, not of {self.glue_task}", "leave it out",
         )  # fmt: skip
+
+    @property
+    def files(self) -> dict[str, str]:
+        mismatched = {"--task.dev-mismatched": self.dev_mismatched} if self.dev_mismatched else {}
+        return super().files | mismatched
