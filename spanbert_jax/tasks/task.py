@@ -100,6 +100,11 @@ class Task(Generic[Example]):
         """
         raise NotImplementedError
 
+    def remarks(self, rows: Sequence[TaskRow], *, tables: Tables) -> tuple[str, ...]:
+        """What is to be said of the rows of a data set, as `Dataset.notes` of its examples, where
+        it took the tokenizer or the tables to find out: "3 rows lost an entity"."""
+        return ()
+
     def head(self, model: ModelConfig, tables: Tables, dtype: Any) -> nn.Module:
         """The module behind the encoder, of model/task_heads.py or the task's own.
 

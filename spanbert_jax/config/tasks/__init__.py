@@ -6,13 +6,17 @@ from spanbert_jax.config.tasks.question_answering import (
     QuestionAnsweringConfig,
     SquadConfig,
 )
+from spanbert_jax.config.tasks.relation import RelationConfig, SemEvalConfig, TacredConfig
 from spanbert_jax.config.tasks.task import TaskConfig, task_config_of
 
 __all__ = [
     "GlueConfig",
     "MrqaConfig",
     "QuestionAnsweringConfig",
+    "RelationConfig",
+    "SemEvalConfig",
     "SquadConfig",
+    "TacredConfig",
     "TaskConfig",
     "TextClassificationConfig",
     "task_config_of",
