@@ -15,17 +15,17 @@ def outputs_of(
     rows: RowBatches,
     task: Task[Any],
     *,
-    batch_size: int,
+    batches: Iterable[tuple[Chosen, int]],
     run: Callable[[TaskBatch], dict[str, jax.Array]],
 ) -> list[Outputs]:
     """The head's outputs for every row, in the order of the rows.
 
+    batches: of the rows, each of them in one, with the number of rows that it is filled up to.
     run: starts the model on a batch of the host; the next batch is made ready meanwhile.
     """
     outputs: list[Outputs] = [{} for _ in rows.rows]
     for chosen, values in _one_behind(
-        (chosen, run(rows.batch(chosen, batch_size=batch_size)))
-        for chosen in rows.longest_first(batch_size=batch_size)
+        (chosen, run(rows.batch(chosen, batch_size=batch_size))) for chosen, batch_size in batches
     ):
         host = jax.device_get(values)
         for i, number in enumerate(chosen.row_numbers):

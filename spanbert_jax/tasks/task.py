@@ -59,6 +59,9 @@ class Task(Generic[Example]):
     verb: ClassVar[str] = ""
     """What `spanbert predict` calls it: answer, classify, relation or tag."""
 
+    example_fields: ClassVar[tuple[str, ...]] = ()
+    """Names of all fields that `example` takes; none where it says so itself."""
+
     def __init__(self, config: Any) -> None:
         self.config = config
 
@@ -153,6 +156,17 @@ class Task(Generic[Example]):
     ) -> dict[str, str]:
         """The predictions as the benchmark's server takes them, where it has one."""
         raise UserError(f"--submission: task {self.config.name} has no submission format")
+
+    def read_predictions(self, path: str, examples: Sequence[Example]) -> Verdict:
+        """Predictions in one of the files that `prediction_files` writes, by whatever model, and
+        their scores.
+
+        Raises:
+            UserError: the file is malformed, or is of another data set.
+        """
+        raise UserError(
+            f"--predictions: task {self.config.name} reads no files of predictions; leave it out"
+        )
 
     def example(self, fields: Mapping[str, Any]) -> Example:
         """One example without an answer, of what a user gave `spanbert predict` as JSON.

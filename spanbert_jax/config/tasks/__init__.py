@@ -7,7 +7,7 @@ from spanbert_jax.config.tasks.question_answering import (
     SquadConfig,
 )
 from spanbert_jax.config.tasks.relation import RelationConfig, SemEvalConfig, TacredConfig
-from spanbert_jax.config.tasks.task import TaskConfig, task_config_of
+from spanbert_jax.config.tasks.task import TaskConfig, check_fixed, task_config_of
 
 __all__ = [
     "GlueConfig",
@@ -19,5 +19,6 @@ __all__ = [
     "TacredConfig",
     "TaskConfig",
     "TextClassificationConfig",
+    "check_fixed",
     "task_config_of",
 ]

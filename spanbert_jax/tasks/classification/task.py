@@ -41,6 +41,7 @@ class TextTask(Task[TextExample]):
     """What all classifications of texts share; a subclass reads and scores."""
 
     verb = "classify"
+    example_fields = ("text", "text_pair", "id")
     kind: Kind
     is_pair: bool
     separator = ","
