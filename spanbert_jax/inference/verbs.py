@@ -116,7 +116,7 @@ def check_verb(verb: str, *, own: str, found: str) -> None:
     A task without a verb can be asked any: its examples say whether they fit.
     """
     if own and own != verb:
-        raise no_head(verb, found=f"{found}, which takes {own}")
+        raise no_head(verb, found=f"{found}, which is asked with {own}")
 
 
 def no_head(verb: str, *, found: str) -> UserError:
