@@ -1,4 +1,4 @@
-"""Rows of a task in batches: each row once an epoch, by (seed, epoch), padded as little as it is."""
+"""Rows of a task in batches: each row once an epoch, by (seed, epoch), little padded."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from spanbert_jax.data.task_batches import (
     padded_length,
     random_sorted_order,
 )
+from spanbert_jax.errors import UserError
 
 
 def row(length: int, **fields: object) -> TaskRow:
@@ -107,3 +108,9 @@ def test_evaluation_sees_the_longest_rows_first() -> None:
 def test_other_tokens_have_another_fingerprint() -> None:
     same, other = batches_of([3, 4]), batches_of([4, 3])
     assert batches_of([3, 4]).fingerprint == same.fingerprint != other.fingerprint
+
+
+def test_a_row_that_is_too_long_is_refused_with_its_example() -> None:
+    assert batches_of([512, 3]).num_full_rows == 1
+    with pytest.raises(UserError, match="--task.max-length 512: .* found one of 513 tokens, of ex"):
+        batches_of([3, 513])

@@ -7,6 +7,7 @@ from spanbert_jax.config.tasks.question_answering import (
     SquadConfig,
 )
 from spanbert_jax.config.tasks.relation import RelationConfig, SemEvalConfig, TacredConfig
+from spanbert_jax.config.tasks.tagging import TaggingConfig
 from spanbert_jax.config.tasks.task import TaskConfig, check_fixed, task_config_of
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "SemEvalConfig",
     "SquadConfig",
     "TacredConfig",
+    "TaggingConfig",
     "TaskConfig",
     "TextClassificationConfig",
     "check_fixed",

@@ -19,6 +19,9 @@ class QuestionAnsweringConfig(TaskConfig):
     """Tokens of a question; the others are cut off. Three quarters of a window at most."""
     doc_stride: int = 128
     """Tokens of the context by which a window begins later than the one before (appendix B)."""
+    answerless_windows: float = 1.0
+    """Share of the windows without the answer that are trained on, of questions that have one; the
+    released code trains on all. Of whole papers nearly all windows lack it."""
     n_best: int = 20
     """Starts and ends that are tried in each window, and answers that are kept of a question."""
     max_answer_length: int = 30
@@ -41,6 +44,10 @@ class QuestionAnsweringConfig(TaskConfig):
             ("max_answer_length", "30"),
         ):
             require_positive(f"--task.{name.replace('_', '-')}", getattr(self, name), example)
+        require(
+            0.0 <= self.answerless_windows <= 1.0, "--task.answerless-windows",
+            self.answerless_windows, "must be a share in [0, 1]", "use 1.0, as the released code",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

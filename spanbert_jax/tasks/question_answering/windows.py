@@ -4,6 +4,7 @@ A row is [CLS] question [SEP] context [SEP], with segments 0 and 1: the question
 released code has it (the paper's text says it last).
 """
 
+import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -95,6 +96,9 @@ def rows_of(
         notes = None
         if training:
             fields = _labels(answer, start=start, length=length, first=first)
+            is_answerless = answer is not None and not fields["answer_end"]
+            if is_answerless and not _is_kept(encoded.question.id, index, config):
+                continue
         else:
             notes = Window(context, index, start, length, first, flags[index])
         token_ids = np.concatenate(
@@ -110,6 +114,12 @@ def segments(first: int, length: int) -> Int32[np.ndarray, " length"]:
     segment_ids = (np.arange(length) >= first).astype(np.int32)
     segment_ids.flags.writeable = False
     return segment_ids
+
+
+def _is_kept(question_id: str, window: int, config: QuestionAnsweringConfig) -> bool:
+    """Whether a window without the answer is trained on: by a hash, so in every run the same."""
+    digest = hashlib.sha256(f"{question_id}:{window}".encode()).digest()
+    return int.from_bytes(digest[:8]) < config.answerless_windows * 2**64
 
 
 def _answer_tokens(encoded: Encoded) -> tuple[int, int] | None:

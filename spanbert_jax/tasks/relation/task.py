@@ -23,7 +23,8 @@ from spanbert_jax.tasks.task import Dataset, Outputs, Settings, Tables, Task, Ve
 
 
 class Prediction(NamedTuple):
-    """The relation of an example, and how probable each is, in the order of the labels."""
+    """The relation of an example, and how probable each is, in the order of the labels; empty where
+    that is not known."""
 
     relation: str
     probabilities: np.ndarray
@@ -146,13 +147,14 @@ class RelationTask(Task[RelationExample]):
         return self.scores_of([g for g, _ in pairs], [p for _, p in pairs]) if pairs else {}
 
     def read_predictions(self, path: str, examples: Sequence[RelationExample]) -> Verdict:
-        """The relations in a file of predictions, and their scores.
+        """The verdict on a file of predictions; it says nothing of probabilities.
 
         Raises:
             UserError: they are of another data set.
         """
         relations = read_predictions(path, examples)
-        return Verdict(relations, self.scores(examples, relations), {})
+        predictions = [Prediction(relation, np.empty(0)) for relation in relations]
+        return Verdict(predictions, self.scores(examples, relations), {})
 
     def example(self, fields: Mapping[str, Any]) -> RelationExample:
         return from_fields(fields)

@@ -47,6 +47,27 @@ def test_every_token_is_shown_best_by_one_window():
         np.testing.assert_array_equal(shown, 1)
 
 
+def test_a_share_of_the_windows_without_the_answer_is_trained_on_and_all_with_it(word_pieces):
+    context = " ".join([CONTEXT] * 40)
+    question = Question("q", "Who wrote?", context, span=(3, 15), known=True)
+    sizes = {"max_length": 32, "doc_stride": 4}
+    every = rows(question, word_pieces, training=True, **sizes)
+    tenth = rows(question, word_pieces, training=True, answerless_windows=0.1, **sizes)
+    none = rows(question, word_pieces, training=True, answerless_windows=0.0, **sizes)
+    assert [bool(row.fields["answer_end"]) for row in none] == [True] * len(none)
+    assert 0.02 * len(every) < len(tenth) - len(none) < 0.25 * len(every)
+    again = rows(question, word_pieces, training=True, answerless_windows=0.1, **sizes)
+    np.testing.assert_array_equal(
+        np.stack([row.token_ids[:32] for row in again[:-1]]),
+        np.stack([row.token_ids[:32] for row in tenth[:-1]]),
+    )
+    asked = rows(question, word_pieces, training=False, answerless_windows=0.0, **sizes)
+    assert len(asked) == len(every)
+    unanswerable = Question("q", "Who wrote?", context, span=None, known=True)
+    all_kept = rows(unanswerable, word_pieces, training=True, answerless_windows=0.0, **sizes)
+    assert len(all_kept) == len(every)
+
+
 def test_a_row_is_question_and_context_in_two_segments(word_pieces):
     question = Question("q", "Who wrote?", CONTEXT, span=(3, 15), known=True)
     (row,) = rows(question, word_pieces, training=True)

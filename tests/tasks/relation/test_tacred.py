@@ -188,10 +188,12 @@ def test_predictions_of_another_data_set_are_refused(write, tmp_path: Path, reco
     examples = task.read(write(record(), unrelated), training=False).examples
     file = tmp_path / "predictions.tsv"
     file.write_text("r0\ttitle:of\nr1\tno_relation\n")
-    assert task.read_predictions(str(file), examples).predictions == ["title:of", "no_relation"]
-    assert task.scores(examples, ["title:of", "no_relation"])["f1"] == 100.0
+    verdict = task.read_predictions(str(file), examples)
+    assert verdict.scores["f1"] == 100.0
+    written = task.prediction_files(examples, verdict, tables={})["predictions.tsv"]
+    assert written == file.read_text()
     file.write_text("title:of\nno_relation\n")
-    assert task.read_predictions(str(file), examples).predictions == ["title:of", "no_relation"]
+    assert task.read_predictions(str(file), examples).scores["f1"] == 100.0
     file.write_text("r0\ttitle:of\nr9\tno_relation\n")
     with pytest.raises(UserError, match="predictions.tsv:2: must predict for .* r1, found id r9"):
         task.read_predictions(str(file), examples)
