@@ -40,7 +40,9 @@ class Evaluation(NamedTuple):
 
 def run(config: EvaluateConfig) -> int:
     """Score, write predictions and scores, and say what came out."""
-    check_file("--task.dev", config.task.dev)
+    for flag, path in config.task.files.items():
+        if flag != "--task.train":
+            check_file(flag, path)
     if config.predictions:
         check_file("--predictions", config.predictions)
     folder = best_of_grid(as_path(config.checkpoint))

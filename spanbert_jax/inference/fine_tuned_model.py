@@ -2,6 +2,7 @@
 dicts, or with scores.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from spanbert_jax.data.batch import TaskBatch
 from spanbert_jax.errors import UserError, reworded
 from spanbert_jax.inference.verbs import Fields, Verbs, check_verb, is_one
 from spanbert_jax.tasks.objective import objective_of
-from spanbert_jax.tasks.outputs import outputs_of
+from spanbert_jax.tasks.outputs import outputs_of_batches
 from spanbert_jax.tasks.splits import TaskSplit, read_split, split_of
 from spanbert_jax.tasks.task import Settings, Tables, Task, Verdict
 from spanbert_jax.weights.loaded_model import BATCH_TOKENS, Encoded, LoadedModel
@@ -110,7 +111,7 @@ class FineTunedModel(Verbs):
             return self._outputs(batch)
 
         batches = split.rows.by_tokens(self.batch_tokens)
-        outputs = outputs_of(split.rows, self.task, batches=batches, run=run)
+        outputs = outputs_of_batches(batches, split.rows, self.task, run=run)
         settings = None if tune else self.settings
         return self.task.judge(split.examples, rows, outputs, tables=self.tables, settings=settings)
 
@@ -141,7 +142,9 @@ class FineTunedModel(Verbs):
     @cached_property
     def _encoder(self) -> LoadedModel:
         parts = {name: self.params[name] for name in ("encoder", "pooler") if name in self.params}
-        return at_hand(Pretrained(self.config, parts, self.tokenizer), dtype=self.dtype)
+        # A task may have brought a pooler to a model without one.
+        model = dataclasses.replace(self.config, pooler="pooler" in parts)
+        return at_hand(Pretrained(model, parts, self.tokenizer), dtype=self.dtype)
 
     @cached_property
     def _forward(self) -> Any:

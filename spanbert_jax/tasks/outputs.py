@@ -15,13 +15,27 @@ def outputs_of(
     rows: RowBatches,
     task: Task[Any],
     *,
-    batches: Iterable[tuple[Chosen, int]],
+    batch_size: int,
     run: Callable[[TaskBatch], dict[str, jax.Array]],
 ) -> list[Outputs]:
     """The head's outputs for every row, in the order of the rows.
 
-    batches: of the rows, each of them in one, with the number of rows that it is filled up to.
     run: starts the model on a batch of the host; the next batch is made ready meanwhile.
+    """
+    batches = [(chosen, batch_size) for chosen in rows.longest_first(batch_size=batch_size)]
+    return outputs_of_batches(batches, rows, task, run=run)
+
+
+def outputs_of_batches(
+    batches: Iterable[tuple[Chosen, int]],
+    rows: RowBatches,
+    task: Task[Any],
+    *,
+    run: Callable[[TaskBatch], dict[str, jax.Array]],
+) -> list[Outputs]:
+    """As `outputs_of`.
+
+    batches: of the rows, each of them in one, with the number of rows that it is filled up to.
     """
     outputs: list[Outputs] = [{} for _ in rows.rows]
     for chosen, values in _one_behind(

@@ -118,9 +118,8 @@ def judge(
     settings: those of a checkpoint; None tunes them on this split. run: starts the model on a batch
         of the host.
     """
+    outputs = outputs_of(split.rows, task, batch_size=batch_size, run=run)
     rows = split.rows.rows
-    batches = [(each, batch_size) for each in split.rows.longest_first(batch_size=batch_size)]
-    outputs = outputs_of(split.rows, task, batches=batches, run=run)
     return task.judge(split.examples, rows, outputs, tables=tables, settings=settings)
 
 
