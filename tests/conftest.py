@@ -93,7 +93,7 @@ def save_fine_tuned() -> Callable[..., Path]:
             task=TaskOrigin(model, tables), ranking=Ranking(DEV + task.metric, True),
         ) as checkpoints:  # fmt: skip
             for step, score in enumerate(scores, start=1):
-                params = nn.unbox(objective.init(jax.random.key(step), jax.device_put(batch)))
+                params = nn.unbox(jax.jit(objective.init)(jax.random.key(step), batch))
                 checkpoints.save(
                     step, {"params": params}, position=DataPosition(0), score=score,
                     settings=settings or {},

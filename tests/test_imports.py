@@ -123,6 +123,7 @@ def test_imports_point_one_way(module):
         ("commands/pretrain.py", "from spanbert_jax.commands import prepare"),
         ("commands/pretrain.py", "from spanbert_jax.command_line import parse_flags"),
         ("command_line.py", "from spanbert_jax.commands import prepare"),
+        ("command_line/asking.py", "from spanbert_jax.training import run_folder"),
         ("__main__.py", "import numpy"),
     ],
 )

@@ -65,6 +65,8 @@ def shown_of(described: Mapping[str, Any]) -> Shown | None:
         return Shown(headline, ("type", "place", "probability", "text"), entities)
     if "score" in described:
         return Shown(f"{described['score']:.4g}", (), [])
+    if set(described) == {"prediction"}:
+        return Shown(str(described["prediction"]), (), [])
     for name in ("label", "labels", "relation"):
         if name in described:
             value = described[name]

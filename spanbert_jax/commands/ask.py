@@ -29,7 +29,7 @@ def run(config: AskConfig) -> None:
         return
     for chunk in chunks(_located(lines, model), size=config.at_once):
         for described in model.described(chunk, top=config.top):
-            print(json.dumps(described, ensure_ascii=False))
+            print(as_line(described))
         sys.stdout.flush()
 
 
@@ -98,8 +98,13 @@ def _located(lines: Iterator[Asked], model: Any) -> Iterator[Any]:
 def _show(described: dict[str, Any], config: AskConfig) -> None:
     """A JSON line where asked for; a table in a terminal; plain columns elsewhere."""
     if config.json:
-        print(json.dumps(described, ensure_ascii=False))
+        print(as_line(described))
         return
     from spanbert_jax.commands.answer_tables import print_answer
 
     print_answer(described)
+
+
+def as_line(described: dict[str, Any]) -> str:
+    """One line of JSON; numbers of numpy, which a task of one's own may predict, are numbers."""
+    return json.dumps(described, ensure_ascii=False, default=lambda value: value.tolist())

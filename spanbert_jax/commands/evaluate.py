@@ -49,6 +49,8 @@ def run(config: EvaluateConfig) -> int:
     out = as_path(config.out) if config.out else default_folder(folder, config)
     asked = what_is_asked(config)
     check_free(out, asked)
+    if config.submission:
+        _check_submission(config)
     with open_console(0) as console:
         judge = _of_predictions if config.predictions else _of_model
         found = judge(config, folder, console.message)
@@ -60,6 +62,13 @@ def run(config: EvaluateConfig) -> int:
     write_evaluation(out, {**found.files, SCORES_FILE: scores})
     print(json.dumps(summary, ensure_ascii=False) if config.json else _report(config, found, out))
     return 0
+
+
+def _check_submission(config: EvaluateConfig) -> None:
+    """Raise `UserError` where the benchmark has no server, before anything is predicted."""
+    from spanbert_jax.tasks.task import Verdict, load_task
+
+    load_task(config.task).submission_files([], Verdict([], {}, {}), tables={})
 
 
 def _of_model(config: EvaluateConfig, folder: epath.Path, say: Callable[[str], None]) -> Evaluation:
