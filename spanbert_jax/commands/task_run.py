@@ -219,7 +219,9 @@ class TaskRun:
         )  # fmt: skip
 
     def finish(self) -> Result:
-        """Ask the best checkpoint as it is on disk, write its predictions on dev and its scores."""
+        """Ask the best checkpoint as it is on disk; write its predictions on dev, its scores and
+        the page of curves.
+        """
         best = load_run(self._config.workdir)
         with jax.set_mesh(self._mesh):
             verdict = self._judge(self._assembly.placed(best.params), best.settings)
