@@ -82,6 +82,29 @@ class RowBatches:
         by_length = np.argsort(-self._lengths, kind="stable")
         return [self._padded(each) for each in _cut(by_length, batch_size)]
 
+    def by_tokens(self, batch_tokens: int) -> list[tuple[Chosen, int]]:
+        """All rows once, longest first, in batches of about so many tokens; each batch with the
+        number of rows that it is filled up to.
+
+        Numbers of rows are powers of two, so that few shapes are compiled. A row less than half as
+        long as the longest of a batch begins the next one, so that little is computed for nothing.
+
+        Rows of 500, 40, 30 and 20 tokens, batch_tokens 8192 -> [0] of 512 tokens in 1 row,
+        [1, 2, 3] of 64 tokens in 4 rows
+        """
+        order = np.argsort(-self._lengths, kind="stable")
+        lengths = [padded_length(int(length), self._max_length) for length in self._lengths[order]]
+        batches, first = [], 0
+        while first < len(order):
+            most = 1 << (max(1, batch_tokens // lengths[first]).bit_length() - 1)
+            end = first + 1
+            while end < min(first + most, len(order)) and 2 * lengths[end] >= lengths[first]:
+                end += 1
+            chosen = Chosen(order[first:end], lengths[first])
+            batches.append((chosen, 1 << (end - first - 1).bit_length()))
+            first = end
+        return batches
+
     def batch(self, chosen: Chosen, *, batch_size: int) -> TaskBatch:
         """A batch of `batch_size` rows, those that are not chosen of padding alone."""
         return make_batch(

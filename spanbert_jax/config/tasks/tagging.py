@@ -12,6 +12,12 @@ class TaggingConfig(TaskConfig):
     """Named entities, or other spans of words with a type."""
 
     name: ClassVar[str] = "tagging"
+    fixed: ClassVar[tuple[str, ...]] = (
+        "method",
+        "max_span_words",
+        "width_size",
+        "span_hidden_size",
+    )
     definition: ClassVar[str] = "spanbert_jax.tasks.tagging.task:Tagging"
 
     method: Literal["bio", "spans"] = "bio"

@@ -34,6 +34,7 @@ class TextTask(Task[TextExample]):
     """A classification of texts; a subclass says what kind it is, and reads."""
 
     verb = "classify"
+    example_fields = ("text", "text_pair", "id")
     kind: Kind
     is_pair: bool
     separator = ","

@@ -8,6 +8,8 @@ from spanbert_jax.errors import UserError
 Span = tuple[int, int]
 
 _ENTITIES = ("subject", "object")
+FIELDS = ("id", "tokens", "text", "subject", "object", "subject_type", "object_type")
+"""Of what a user asks about."""
 
 # As the Penn Treebank spells them.
 _BRACKETS = {
@@ -96,10 +98,11 @@ def from_fields(fields: Mapping[str, Any]) -> RelationExample:
         UserError: a field is missing, unknown or of another kind.
     """
     where = f"relation {fields['id']}" if "id" in fields else "relation"
-    known = ("id", "tokens", "text", "subject", "object", "subject_type", "object_type")
     for name in fields:
-        if name not in known:
-            raise UserError(f"{where}: must have the fields {', '.join(known)} alone, found {name}")
+        if name not in FIELDS:
+            raise UserError(
+                f"{where}: must have the fields {', '.join(FIELDS)} alone, found {name}"
+            )
     if ("tokens" in fields) == ("text" in fields):
         raise UserError(
             f"{where}: must have either tokens or text, found "
