@@ -40,15 +40,19 @@ def run(config: FinetuneConfig) -> int:
     check_files(config.task)
 
     # Imported here: the checks before this answer while JAX is still down.
+    import jax
+
     from spanbert_jax.commands.task_grid import runs_of
     from spanbert_jax.commands.task_run import check_fits
     from spanbert_jax.tasks.splits import read_task_data
     from spanbert_jax.tasks.task import load_task
     from spanbert_jax.training.console import open_console
     from spanbert_jax.training.interrupts import StopRequest
+    from spanbert_jax.training.mesh import check_one_host
     from spanbert_jax.weights.loading import read_pretrained
     from spanbert_jax.weights.starting import with_dropout
 
+    check_one_host("spanbert finetune", jax.process_count())
     runs = runs_of(config)
     for each in runs:
         _check_resumable(each.config)
@@ -90,8 +94,12 @@ def _one_run(
 ) -> "Result | None":
     """Train to the end and write what came out; None where a signal stopped it."""
     from spanbert_jax.commands.task_run import TaskRun
+    from spanbert_jax.training.checkpoint import newest_step
     from spanbert_jax.training.console import open_console
 
+    changes = ""
+    if newest_step(config.workdir) is not None:
+        changes = run_folder.describe_changes(config.workdir, config)
     with tempfile.TemporaryDirectory() as folder:
         name = start.tokenizer.save(folder)
         run_folder.claim(config.workdir, config, tokenizer_file=epath.Path(folder) / name)
@@ -99,6 +107,8 @@ def _one_run(
     with open_console(num_steps) as console:
         task_run = TaskRun(config, start, data, console=console)
         console.message(task_run.opening)
+        if changes:
+            console.message(changes)
         progress = task_run.go(stop)
         return task_run.finish() if progress.step == num_steps else None
 

@@ -129,10 +129,10 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
     from spanbert_jax.training.checkpoint import newest_step
     from spanbert_jax.training.console import open_console
     from spanbert_jax.training.interrupts import StopRequest
-    from spanbert_jax.training.mesh import make_mesh
+    from spanbert_jax.training.mesh import check_one_host, make_mesh
     from spanbert_jax.training.pretraining import build
 
-    _check_one_host(jax.process_count())
+    check_one_host("spanbert pretrain", jax.process_count())
     check_devices(config, jax.device_count())
     tokenizer = load_tokenizer(tokenizer_file)
     _check_fill(config, tokenizer)
@@ -240,15 +240,6 @@ def _drive(
 
 def _tokenizer_folder(config: PretrainConfig) -> epath.Path:
     return epath.Path(config.workdir) / run_folder.TOKENIZER_FOLDER
-
-
-def _check_one_host(num_processes: int) -> None:
-    if num_processes > 1:
-        raise UserError(
-            "spanbert pretrain: this version runs on one host, in one process, with any number of "
-            f"devices, found {num_processes} processes; start it on a single host, such as a "
-            "TPU VM with all of its chips or a machine with several GPUs"
-        )
 
 
 def _check_fill(config: PretrainConfig, tokenizer: Tokenizer) -> None:

@@ -99,7 +99,7 @@ class Grid:
         lines = [] if not self._config.is_grid else [*self._table(), ""]
         lines += [
             f"best on dev, step {best.step:,}: {scores}",
-            f"predictions and scores: {folder}",
+            f"predictions, scores and curves (report.html): {folder}",
             f"next: spanbert evaluate {folder} --task.dev FILE",
         ]
         return "\n".join(lines)

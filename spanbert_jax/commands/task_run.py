@@ -19,7 +19,7 @@ from spanbert_jax.data.task_batches import Chosen
 from spanbert_jax.errors import UserError, require
 from spanbert_jax.tasks.objective import objective_of
 from spanbert_jax.tasks.splits import TaskData, judge
-from spanbert_jax.tasks.task import Settings, Verdict
+from spanbert_jax.tasks.task import Settings, Task, Verdict
 from spanbert_jax.training.checkpoint import (
     Checkpoints,
     DataPosition,
@@ -35,6 +35,7 @@ from spanbert_jax.training.mesh import make_mesh
 from spanbert_jax.training.meter import Meter
 from spanbert_jax.training.metrics import DEV, open_metrics
 from spanbert_jax.training.read_ahead import ReadAhead
+from spanbert_jax.training.report import write_report
 from spanbert_jax.training.train_step import TrainState
 from spanbert_jax.training.watching import RunWatcher
 from spanbert_jax.weights.loading import Pretrained
@@ -194,11 +195,6 @@ class TaskRun:
 
     def _evaluate(self, step: int, state: TrainState) -> dict[str, float]:
         self._verdict = self._judge(state.params, None)
-        if not self._verdict.scores:
-            raise UserError(
-                f"--task.dev {self._config.task.dev}: must hold known answers, by which the best "
-                "checkpoint is chosen, found none; name another file"
-            )
         # How many examples there are is no score of this step.
         return {
             DEV + name: value
@@ -213,10 +209,12 @@ class TaskRun:
             (on_devices,) = self._assembly.on_devices([batch])
             return self._assembly.eval_step(params, on_devices)
 
-        return judge(
+        verdict = judge(
             self._data.dev, self._data.task, tables=self._data.tables, settings=settings,
             batch_size=self._config.training.eval_batch_size, run=run,
         )  # fmt: skip
+        _check_scored(verdict, self._data.task)
+        return verdict
 
     def finish(self) -> Result:
         """Ask the best checkpoint as it is on disk; write its predictions on dev, its scores and
@@ -229,8 +227,25 @@ class TaskRun:
         files = task.prediction_files(examples, verdict, tables=self._data.tables)
         write_files(epath.Path(self._config.workdir) / PREDICTIONS_FOLDER, files)
         result = Result(best.step, verdict.scores[task.metric], verdict.scores, verdict.settings)
+        write_report(self._config.workdir, kind="Fine-tuning")
+        # Last: by it a run is done.
         write_json(epath.Path(self._config.workdir) / RESULTS_FILE, result._asdict())
         return result
+
+
+def _check_scored(verdict: Verdict, task: Task[Any]) -> None:
+    """Raise `UserError` where there is no figure by which the best checkpoint could be chosen."""
+    if not verdict.scores:
+        raise UserError(
+            f"--task.dev {task.config.dev}: must hold known answers, by which the best "
+            "checkpoint is chosen, found none; name another file"
+        )
+    if task.metric not in verdict.scores:
+        raise UserError(
+            f"task {task.config.name}: must give the score that it names as its metric, "
+            f"{task.metric!r}, found {', '.join(map(repr, verdict.scores))}; mend its `metric`, or "
+            "its `judge`"
+        )
 
 
 def write_files(folder: epath.Path, files: Mapping[str, str]) -> None:

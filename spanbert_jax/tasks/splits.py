@@ -51,6 +51,12 @@ def read_task_data(
         )
     tables = task.tables(read.examples, tokenizer)
     train = split_of(read.examples, task, tokenizer=tokenizer, tables=tables, training=True)
+    if not train.rows.rows:
+        raise UserError(
+            f"--task.train {path}: its examples must make rows to train on, found none of "
+            f"{len(read.examples):,} that does; raise --task.max-length {task.config.max_length}, "
+            "or mend what the task leaves out"
+        )
     _remark(path, task.remarks(train.rows.rows, tables=tables), say)
     dev = read_split(task.config.dev, task, tokenizer=tokenizer, tables=tables, say=say)
     return TaskData(task, tables, train, dev)

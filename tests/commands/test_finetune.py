@@ -154,6 +154,8 @@ def test_a_run_learns_its_task_and_says_how_well(
     )
     assert f"steps: {NUM_STEPS} of 8 rows, dev every 13" in tuned.stderr
     assert (golden / "tuned" / "dev" / "predictions.tsv").exists()
+    page = (golden / "tuned" / "report.html").read_text()
+    assert "Fine-tuning run tuned" in page and "Dev: accuracy" in page
 
 
 def test_dev_is_scored_as_often_as_asked_and_at_the_end_but_not_before_the_first_step(
@@ -344,6 +346,42 @@ def test_a_run_goes_on_with_its_task_and_its_data_alone(
         finetune.run(dataclasses.replace(config, task=task))
     with pytest.raises(UserError, match="must be the folder of a new run or of one of the same"):
         finetune.run(dataclasses.replace(config, workdir=config.init_from))
+
+
+def test_what_changed_since_a_run_was_stopped_is_said(
+    config: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    training = dataclasses.replace(config.training, num_epochs=0.5)
+    one = dataclasses.replace(config, workdir=str(tmp_path / "run"), training=training)
+    with monkeypatch.context() as patched:
+        patched.setattr(task_run, "ReadAhead", stop_at_step(3))
+        assert finetune.run(one) == 128 + signal.SIGINT
+    training = dataclasses.replace(training, log_every=7)
+    assert finetune.run(dataclasses.replace(one, training=training)) == 0
+    said = "changed since the run was last started: --training.log-every from 5 to 7"
+    assert said in capsys.readouterr().err
+
+
+def test_a_dev_file_without_answers_is_refused_however_late_it_is_scored(
+    golden: Path, config: FinetuneConfig, tmp_path: Path
+) -> None:
+    one = dataclasses.replace(
+        config, workdir=str(tmp_path / "run"),
+        task=dataclasses.replace(config.task, dev=str(golden / "unlabelled.jsonl")),
+        training=dataclasses.replace(config.training, num_epochs=0.1, evaluations_per_epoch=0),
+    )  # fmt: skip
+    for _ in range(2):
+        with pytest.raises(UserError, match="unlabelled.jsonl: must hold known answers"):
+            finetune.run(one)
+
+
+def test_several_hosts_are_refused(
+    config: FinetuneConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(UserError, match="spanbert finetune: this version runs on one host"):
+        finetune.run(dataclasses.replace(config, workdir=str(tmp_path / "run")))
 
 
 def test_other_training_data_are_no_way_to_go_on(

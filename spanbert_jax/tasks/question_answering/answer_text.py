@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from spanbert_jax.config.tasks import QuestionAnsweringConfig
+from spanbert_jax.corpus.tokenizers import Tokenizer
 from spanbert_jax.corpus.tokenizers.word_piece import CONTINUATION, WordPieceTokenizer
 from spanbert_jax.errors import UserError
 from spanbert_jax.tasks.question_answering.contexts import Context
@@ -26,6 +27,9 @@ class Texts(Protocol):
 
     placeholder: str
     """Answer where no span may be one: none is in the n-best of any window."""
+
+    def check(self, tokenizer: Tokenizer) -> None:
+        """Raise `UserError` for a tokenizer whose tokens it cannot put into words."""
 
     def text(self, context: Context, first: int, last: int) -> str:
         """Text of the tokens `first` to `last`; empty where they have no character."""
@@ -46,6 +50,9 @@ class OffsetTexts:
 
     placeholder = ""
 
+    def check(self, tokenizer: Tokenizer) -> None:
+        """Every tokenizer gives offsets."""
+
     def text(self, context: Context, first: int, last: int) -> str:
         start, end = characters(context, first, last)
         return context.text[start:end].strip()
@@ -65,13 +72,11 @@ class OriginalTexts:
         self._words: dict[str, _Words] = {}
         self._basic: dict[str, str] = {}
 
+    def check(self, tokenizer: Tokenizer) -> None:
+        _word_pieces(tokenizer)
+
     def text(self, context: Context, first: int, last: int) -> str:
-        tokenizer = context.tokenizer
-        if not isinstance(tokenizer, WordPieceTokenizer):
-            raise UserError(
-                "--task.answer-text original: needs a WordPiece tokenizer, as the released code, "
-                f"found {tokenizer.kind}; use --task.answer-text offsets"
-            )
+        tokenizer = _word_pieces(context.tokenizer)
         pieces = [tokenizer.id_to_piece(each) for each in context.token_ids[first : last + 1]]
         words = self._words_between(context, first, last)
         if words not in self._basic:
@@ -86,6 +91,15 @@ class OriginalTexts:
         words, starts = self._words[context.text]
         begin, end = np.searchsorted(starts, context.starts[[first, last]], side="right")
         return " ".join(words[max(0, begin - 1) : end])
+
+
+def _word_pieces(tokenizer: Tokenizer) -> WordPieceTokenizer:
+    if isinstance(tokenizer, WordPieceTokenizer):
+        return tokenizer
+    raise UserError(
+        "--task.answer-text original: needs a WordPiece tokenizer, as the released code, "
+        f"found {tokenizer.kind}; use --task.answer-text offsets"
+    )
 
 
 def joined(pieces: list[str]) -> str:

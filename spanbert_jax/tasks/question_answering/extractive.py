@@ -51,6 +51,11 @@ class ExtractiveTask(Task[Question]):
         """Whether no answer is an answer."""
         return False
 
+    def tables(self, train: Sequence[Question], tokenizer: Tokenizer) -> Tables:
+        """Nothing is learnt; refuses a tokenizer whose answers could not be put into words."""
+        texts_of(self.config).check(tokenizer)
+        return {}
+
     def rows(
         self,
         examples: Sequence[Question],

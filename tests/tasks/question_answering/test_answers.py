@@ -66,6 +66,9 @@ def test_the_original_text_is_refused_without_word_pieces():
     task = load_task(SquadConfig(answer_text="original"))
     with pytest.raises(UserError, match="needs a WordPiece tokenizer.*found sentencepiece"):
         ask(task, [Question("q", "", CONTEXT)], tokenizer, [(0, 1)])
+    # Before anything is trained.
+    with pytest.raises(UserError, match="needs a WordPiece tokenizer.*found sentencepiece"):
+        task.tables([], tokenizer)
 
 
 def test_an_answer_is_found_in_a_long_context_of_many_windows(word_pieces):
