@@ -22,6 +22,7 @@ from spanbert_jax.model.task_heads import SpanHead
 from spanbert_jax.tasks.question_answering.answer_text import texts_of
 from spanbert_jax.tasks.question_answering.contexts import encode_questions
 from spanbert_jax.tasks.question_answering.decoding import Prediction, Scores, predict
+from spanbert_jax.tasks.question_answering.locating import counted
 from spanbert_jax.tasks.question_answering.prediction_files import (
     as_json,
     described,
@@ -30,7 +31,7 @@ from spanbert_jax.tasks.question_answering.prediction_files import (
     read_predictions,
 )
 from spanbert_jax.tasks.question_answering.question import Question
-from spanbert_jax.tasks.question_answering.windows import rows_of
+from spanbert_jax.tasks.question_answering.windows import Trained, question_room, rows_of
 from spanbert_jax.tasks.task import Outputs, Settings, Tables, Task, Verdict
 
 _FIELDS = ("question", "context", "id")
@@ -66,6 +67,20 @@ class ExtractiveTask(Task[Question]):
     ) -> Iterator[TaskRow]:
         for encoded in encode_questions(examples, tokenizer):
             yield from rows_of(encoded, config=self.config, tokenizer=tokenizer, training=training)
+
+    def remarks(self, rows: Sequence[TaskRow], *, tables: Tables) -> tuple[str, ...]:
+        """Of questions that were cut off, and of answers that are trained on in no window."""
+        cut = {row.example for row in rows if row.notes.question_cut}
+        answered = {
+            row.example for row in rows if isinstance(row.notes, Trained) and row.notes.has_answer
+        }
+        lost = answered - {row.example for row in rows if row.fields.get("answer_end")}
+        room = question_room(self.config)
+        remarks = (
+            (cut, f"longer than {room} tokens; the rest is cut off"),
+            (lost, "no window holds all of their answer; trained on as if without one"),
+        )
+        return tuple(f"{counted(examples)}: {what}" for examples, what in remarks if examples)
 
     def head(self, model: ModelConfig, tables: Tables, dtype: Any) -> nn.Module:
         return SpanHead(model, dtype)

@@ -3,7 +3,7 @@
 In: a context, the text of an answer, where the file says that it begins. Out: characters.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 LARGEST_SHIFT = 5
@@ -57,7 +57,7 @@ class Counts:
         return tuple(f"{counted(ids)}: {what} ({shown(ids)})" for what, ids in self._ids.items())
 
 
-def counted(ids: list[str]) -> str:
+def counted(ids: Collection[object]) -> str:
     return f"{len(ids):,} question{'s' * (len(ids) != 1)}"
 
 

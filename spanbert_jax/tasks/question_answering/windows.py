@@ -33,6 +33,17 @@ class Window(NamedTuple):
     """Position in the row of the first of them: 2 more than the question has tokens."""
     max_context: Bool[np.ndarray, " tokens"]
     """Of each of them, whether no other window shows more of what stands around it."""
+    question_cut: bool = False
+    """Whether the question is longer than its room."""
+
+
+class Trained(NamedTuple):
+    """What is to be said of a row that is trained on."""
+
+    question_cut: bool
+    """Whether the question is longer than its room."""
+    has_answer: bool
+    """Whether the question has an answer, in this window or in another one."""
 
 
 def window_spans(num_tokens: int, *, room: int, stride: int) -> list[tuple[int, int]]:
@@ -81,9 +92,11 @@ def rows_of(
     """The windows of one question.
 
     training: with the fields `answer_start` and `answer_end`, positions of the answer in the row;
-        0 where the window does not hold all of it, or there is none. Else with a `Window` as notes.
+        0 where the window does not hold all of it, or there is none; and with `Trained` as notes.
+        Else with a `Window`.
     """
     question = encoded.question_ids[: question_room(config)]
+    cut = len(question) < len(encoded.question_ids)
     context, first = encoded.context, len(question) + 2
     head = np.array([tokenizer.cls_id, *question, tokenizer.sep_id], np.int32)
     room = config.max_length - first - 1
@@ -93,14 +106,15 @@ def rows_of(
     answer = _answer_tokens(encoded) if training else None
     for index, (start, length) in enumerate(spans):
         fields: dict[str, Any] = {}
-        notes = None
+        notes: Window | Trained
         if training:
+            notes = Trained(cut, answer is not None)
             fields = _labels(answer, start=start, length=length, first=first)
             is_answerless = answer is not None and not fields["answer_end"]
             if is_answerless and not _is_kept(encoded.question.id, index, config):
                 continue
         else:
-            notes = Window(context, index, start, length, first, flags[index])
+            notes = Window(context, index, start, length, first, flags[index], cut)
         token_ids = np.concatenate(
             [head, context.token_ids[start : start + length], [tokenizer.sep_id]]
         ).astype(np.int32)

@@ -15,6 +15,7 @@ from spanbert_jax.tasks.question_answering.windows import (
     rows_of,
     window_spans,
 )
+from spanbert_jax.tasks.task import load_task
 
 CONTEXT = "By Ada Lovelace in 1843, the first program."
 TEXTS = ["By Ada Lovelace in 1843.", "the first program", "who wrote the first program?"] * 20
@@ -97,6 +98,26 @@ def test_a_question_longer_than_the_window_is_cut_and_leaves_room_for_its_contex
         assert len(row.token_ids) <= 32 and row.notes.first_position == 23
     assert found[-1].notes.first_token + found[-1].notes.num_tokens == 11
     assert rows(question, word_pieces, training=False)[0].notes.first_position == 66
+
+
+def test_cut_questions_and_answers_longer_than_any_window_are_counted(word_pieces):
+    long = " ".join([CONTEXT] * 9)
+    questions = [
+        Question("q1", "who wrote " * 100, CONTEXT, span=(3, 15), known=True),
+        Question("q2", "who?", long, span=(0, len(long)), known=True),
+        Question("q3", "who?", long, span=(3, 15), known=True),
+    ]
+    task = load_task(SquadConfig(max_length=32))
+    found = {
+        training: task.remarks(
+            list(task.rows(questions, tokenizer=word_pieces, tables={}, training=training)),
+            tables={},
+        )
+        for training in (True, False)
+    }
+    cut = "1 question: longer than 21 tokens; the rest is cut off"
+    lost = "1 question: no window holds all of their answer; trained on as if without one"
+    assert found == {True: (cut, lost), False: (cut,)}
 
 
 def test_an_empty_context_is_a_row_without_tokens_of_it(word_pieces):
