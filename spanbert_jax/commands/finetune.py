@@ -78,15 +78,25 @@ def _go(
 
     grid = Grid(config, metric=data.task.metric)
     for each in runs:
-        result = grid.result_of(each)
+        result = grid.result_of(each) or _one_run(each.config, start, data, stop)
         if result is None:
-            result = _one_run(each.config, start, data, stop)
-        if result is None:
-            print(f"stopped; the same command goes on from what is saved in {config.workdir}")
-            return EXIT_BY_SIGNAL + (stop.signal_number or 0)
+            return _farewell(config, stop)
         grid.add(each, result)
+    if not grid.keeps_best:
+        # It had lost to a run that this grid does not have.
+        lost = grid.best
+        grid.reopen(lost)
+        result = _one_run(lost.config, start, data, stop)
+        if result is None:
+            return _farewell(config, stop)
+        grid.add(lost, result)
     print(grid.report())
     return 0
+
+
+def _farewell(config: FinetuneConfig, stop: "StopRequest") -> int:
+    print(f"stopped; the same command goes on from what is saved in {config.workdir}")
+    return EXIT_BY_SIGNAL + (stop.signal_number or 0)
 
 
 def _one_run(

@@ -12,7 +12,7 @@ from etils import epath
 
 from spanbert_jax.commands.task_run import RESULTS_FILE, Result, write_json
 from spanbert_jax.config import FinetuneConfig
-from spanbert_jax.training.checkpoint import delete_checkpoints
+from spanbert_jax.training.checkpoint import delete_checkpoints, newest_step
 from spanbert_jax.training.run_folder import GRID_FILE
 
 
@@ -68,7 +68,7 @@ class Grid:
         """Take the result of a run; keep the better checkpoint of it and the best one before."""
         before = self.best if self._results else None
         self._results[run] = result
-        if before is not None:
+        if before not in (None, run):
             loser = before if self.best is run else run
             delete_checkpoints(loser.config.workdir)
         if self._config.is_grid:
@@ -78,6 +78,15 @@ class Grid:
     def best(self) -> GridRun:
         """The run with the highest score on dev, the first of equal ones."""
         return max(self._results, key=lambda run: _rank(self._results[run].score))
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the best run still has its checkpoint."""
+        return newest_step(self.best.config.workdir) is not None
+
+    def reopen(self, run: GridRun) -> None:
+        """Let a run be one that is not done yet, also for whoever goes on after a stop."""
+        (epath.Path(run.config.workdir) / RESULTS_FILE).unlink()
 
     def _content(self) -> dict[str, Any]:
         return {

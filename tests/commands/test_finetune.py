@@ -286,6 +286,13 @@ def test_a_grid_runs_every_cell_keeps_the_best_and_goes_on_where_it_was(
     after = {name: (tmp_path / name / "metrics.jsonl").read_bytes() for name in names[::2]}
     assert after == before
 
+    # Of runs that lost to one that is not asked for any more, the best is trained again.
+    fewer = dataclasses.replace(grid, learning_rates=(1e-5,), seeds=2)
+    assert finetune.run(fewer) == 0
+    best = read_json(tmp_path / "grid.json")["best"]
+    assert best == max(names[:2], key=scores.get) and saved_steps(tmp_path / best)
+    assert read_json(tmp_path / best / "results.json")["score"] == scores[best]
+
 
 def test_a_fine_tuned_model_is_a_beginning_too(golden: Path, uninterrupted: Path) -> None:
     start = read_pretrained(uninterrupted)
