@@ -82,10 +82,14 @@ def covid_qa() -> FinetuneConfig:
         workshop on NLP for COVID-19).
     Expected: not published for SpanBERT.
     Hardware: not published. Of 47,000 windows for 911 questions one in fifteen holds the answer;
-        of the others a tenth is trained on.
+        of the others a tenth is trained on. Dev has all of its windows, more than an epoch trains
+        on, and is scored once an epoch.
     Command: spanbert finetune configs/squad.py:covid_qa --init-from RUN_OR_FOLDER
         --task.train train.json --task.dev dev.json --workdir runs/covid_qa
     """
+    base = squad1()
     return dataclasses.replace(
-        squad1(), task=SquadConfig(max_answer_length=60, answerless_windows=0.1)
+        base,
+        task=SquadConfig(max_answer_length=60, answerless_windows=0.1),
+        training=dataclasses.replace(base.training, evaluations_per_epoch=1),
     )

@@ -66,8 +66,9 @@ class Squad(ExtractiveTask):
 
 
 def _threshold(scored: Sequence[Scored], settings: Settings | None) -> float:
-    if settings is not None and THRESHOLD in settings:
-        return settings[THRESHOLD]
+    if settings is not None:
+        # A checkpoint that was saved before dev was first scored has none; it is not tuned on test.
+        return settings.get(THRESHOLD, EVEN_ODDS)
     return tuned_threshold(scored) if scored else EVEN_ODDS
 
 

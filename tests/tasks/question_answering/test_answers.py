@@ -125,6 +125,17 @@ def test_the_threshold_is_tuned_on_dev_and_used_at_test_time(word_pieces):
         assert verdict.scores["f1"] == 50.0 and verdict.scores["best_f1"] == 100.0
 
 
+def test_a_checkpoint_without_a_threshold_is_not_tuned_on_what_it_is_asked(word_pieces):
+    questions = [
+        Question("a", "who", CONTEXT, answers=("Ada",), known=True),
+        Question("b", "who", CONTEXT, answers=("Ada",), known=True),
+    ]
+    verdict = ask(squad2(), questions, word_pieces, [(1, 1), None], settings={})
+    assert verdict.settings == {"null_threshold": 0.0}
+    assert [each.text for each in verdict.predictions] == ["Ada", ""]
+    assert ask(squad2(), questions, word_pieces, [(1, 1), None]).settings != verdict.settings
+
+
 def test_answering_nothing_is_a_threshold_below_all_odds():
     scored = [Scored(0.0, 0.0, False, True, -3.0), Scored(0.0, 0.0, True, True, -5.0)]
     assert best_threshold(scored, "f1") == (50.0, 0.0, True)
