@@ -13,6 +13,7 @@ from etils import epath
 
 from spanbert_jax.commands.task_files import check_files
 from spanbert_jax.config import FinetuneConfig
+from spanbert_jax.errors import UserError
 from spanbert_jax.training import run_folder
 from spanbert_jax.training.host_memory import keep_freed_memory
 
@@ -38,6 +39,7 @@ def run(config: FinetuneConfig) -> int:
     run_folder.check_not_imported(config.workdir)
     run_folder.check_weights_exist(config.init_from)
     check_files(config.task)
+    _check_one_kind(config)
 
     # Imported here: the checks before this answer while JAX is still down.
     import jax
@@ -121,6 +123,20 @@ def _one_run(
             console.message(changes)
         progress = task_run.go(stop)
         return task_run.finish() if progress.step == num_steps else None
+
+
+def _check_one_kind(config: FinetuneConfig) -> None:
+    """Raise `UserError` for a grid over a single run, or the other way round: of the two in one
+    folder, whoever asks that folder would get the wrong one.
+    """
+    folder = epath.Path(config.workdir)
+    grid, single = folder / run_folder.GRID_FILE, folder / run_folder.CHECKPOINT_FOLDER
+    if (single if config.is_grid else grid).exists():
+        asked, found = ("a grid", "a single run") if config.is_grid else ("a single run", "a grid")
+        raise UserError(
+            f"--workdir {config.workdir}: must be a new folder or that of {asked}, found {found}; "
+            "use another --workdir"
+        )
 
 
 def _check_resumable(config: FinetuneConfig) -> None:

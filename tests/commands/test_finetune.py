@@ -383,6 +383,17 @@ def test_a_dev_file_without_answers_is_refused_however_late_it_is_scored(
             finetune.run(one)
 
 
+def test_a_grid_and_a_single_run_share_no_folder(config: FinetuneConfig, tmp_path: Path) -> None:
+    (tmp_path / "single" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "grid").mkdir()
+    (tmp_path / "grid" / "grid.json").write_text("{}")
+    grid = dataclasses.replace(config, workdir=str(tmp_path / "single"), seeds=2)
+    with pytest.raises(UserError, match="of a grid, found a single run; use another --workdir"):
+        finetune.run(grid)
+    with pytest.raises(UserError, match="of a single run, found a grid; use another --workdir"):
+        finetune.run(dataclasses.replace(config, workdir=str(tmp_path / "grid")))
+
+
 def test_several_hosts_are_refused(
     config: FinetuneConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
