@@ -26,8 +26,8 @@ def parse_json(text: str, where: str) -> Any:
             f"{where}:{error.lineno}: must be JSON, found {error.msg} at column {error.colno}; "
             "mend the file, or download it again"
         ) from error
-    except RecursionError as error:
-        raise UserError(f"{where}: must be JSON of questions, found it nested too deep") from error
+    except (RecursionError, ValueError) as error:
+        raise UserError(f"{where}: must be JSON of questions, found {_too_much(error)}") from error
     refuse_half_characters(value, text, where)
     return value
 
@@ -48,10 +48,17 @@ def json_lines(text: str, where: str) -> Iterator[tuple[str, Any]]:
                     f"{place}: must be one JSON object a line, found {error.msg} at column "
                     f"{error.colno}; mend the line"
                 ) from error
-            except RecursionError as error:
-                raise UserError(f"{place}: must be JSON, found it nested too deep") from error
+            except (RecursionError, ValueError) as error:
+                raise UserError(f"{place}: must be JSON, found {_too_much(error)}") from error
             refuse_half_characters(value, line, place)
             yield place, value
+
+
+def _too_much(error: Exception) -> str:
+    """What of well-formed JSON Python does not read."""
+    if isinstance(error, RecursionError):
+        return "it nested too deep"
+    return "a number of thousands of digits"
 
 
 def refuse_half_characters(value: Any, text: str, where: str) -> None:
