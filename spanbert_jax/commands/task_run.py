@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from etils import epath
 
 from spanbert_jax.config import FinetuneConfig, ModelConfig
@@ -118,7 +119,8 @@ class TaskRun:
             f"model: {self._assembly.num_parameters:,} parameters, {model.num_layers} layers of "
             f"width {model.hidden_size}, for {config.task.name}\n"
             f"data: {len(rows.rows):,} rows of {rows.num_tokens / len(rows.rows):.0f} tokens on "
-            f"average, {len(self._data.dev.rows.rows):,} of dev\n"
+            f"average, {rows.num_full_rows:,} of them of all {config.task.max_length}; "
+            f"{len(self._data.dev.rows.rows):,} rows of dev\n"
             f"steps: {self._loop.num_steps:,} of {training.batch_size} rows, dev every "
             f"{self._loop.eval_every:,}; learning rate {config.optimizer.learning_rate:g}, seed "
             f"{training.seed}\n"
@@ -162,7 +164,9 @@ class TaskRun:
             state, _ = checkpoints.restore(step, self._assembly.abstract_state)
             return Progress(step, state)
         state = self._assembly.init()
-        params, summary = with_start(state.params, self._start)
+        # Copied: the first step takes the state's memory over, and a grid begins again.
+        copy = self._start._replace(params=jax.tree.map(np.array, self._start.params))
+        params, summary = with_start(state.params, copy)
         say(summary)
         return Progress(0, state.replace(params=params))
 
@@ -209,7 +213,12 @@ class TaskRun:
                 f"--task.dev {self._config.task.dev}: must hold known answers, by which the best "
                 "checkpoint is chosen, found none; name another file"
             )
-        return {DEV + name: value for name, value in self._verdict.scores.items()}
+        # How many examples there are is no score of this step.
+        return {
+            DEV + name: value
+            for name, value in self._verdict.scores.items()
+            if not name.endswith("total")
+        }
 
     def _judge(self, params: Any, settings: Settings | None) -> Verdict:
         """Predictions and scores on dev, with `settings` or tuned on it."""
@@ -224,7 +233,9 @@ class TaskRun:
         )  # fmt: skip
 
     def finish(self) -> Result:
-        """Ask the best checkpoint as it is on disk, write its predictions on dev and its scores."""
+        """Ask the best checkpoint as it is on disk; write its predictions on dev, its scores and
+        the page of curves.
+        """
         best = load_run(self._config.workdir)
         with jax.set_mesh(self._mesh):
             verdict = self._judge(self._assembly.placed(best.params), best.settings)

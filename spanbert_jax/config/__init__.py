@@ -21,6 +21,7 @@ from spanbert_jax.config.finetune import FinetuneConfig, FineTuningConfig
 from spanbert_jax.config.model import ComputeConfig, ModelConfig
 from spanbert_jax.config.optimizer import FINE_TUNING_OPTIMIZER, OptimizerConfig
 from spanbert_jax.config.phases import LengthPhase, RunPhase
+from spanbert_jax.config.tasks import TaskConfig
 from spanbert_jax.config.training import (
     CheckpointConfig,
     MeshConfig,
@@ -48,6 +49,7 @@ __all__ = [
     "PrepareConfig",
     "PretrainConfig",
     "RunPhase",
+    "TaskConfig",
     "TrainingConfig",
     "check_devices",
     "tokens_of_text",

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from spanbert_jax.data.batch import TaskBatch, TaskRow
+from spanbert_jax.errors import UserError
 
 Order = Literal["bucketed", "random_sorted"]
 # So many batches are shuffled together before they are sorted: neighbours in length, and no more.
@@ -42,9 +43,21 @@ class RowBatches:
     def __init__(
         self, rows: Sequence[TaskRow], *, max_length: int, per_token: frozenset[str], pad_id: int
     ) -> None:
-        """max_length: no row is longer. per_token: fields that run over the tokens of a row."""
+        """per_token: fields that run over the tokens of a row.
+
+        Raises:
+            UserError: a row is longer than `max_length`.
+        """
         self.rows = rows
         self._lengths = np.array([len(row.token_ids) for row in rows], np.int64)
+        longest = int(self._lengths.max(initial=0))
+        if longest > max_length:
+            example = rows[int(self._lengths.argmax())].example
+            raise UserError(
+                f"--task.max-length {max_length}: a row of a task must not be longer, found one of "
+                f"{longest} tokens, of example {example}; raise it, or cut the row where the task "
+                "makes it"
+            )
         self._max_length = max_length
         self._per_token = per_token
         self._pad_id = pad_id
@@ -52,6 +65,11 @@ class RowBatches:
     @property
     def num_tokens(self) -> int:
         return int(self._lengths.sum())
+
+    @property
+    def num_full_rows(self) -> int:
+        """Rows that leave no token free: what they were made of may be longer."""
+        return int(np.sum(self._lengths == self._max_length))
 
     def epoch(self, epoch: int, *, batch_size: int, seed: int, order: Order) -> list[Chosen]:
         """The batches of an epoch: each row once; the last one may be smaller."""

@@ -51,6 +51,7 @@ def read_task_data(
         )
     tables = task.tables(read.examples, tokenizer)
     train = split_of(read.examples, task, tokenizer=tokenizer, tables=tables, training=True)
+    _remark(path, task.remarks(train.rows.rows, tables=tables), say)
     dev = read_split(task.config.dev, task, tokenizer=tokenizer, tables=tables, say=say)
     return TaskData(task, tables, train, dev)
 
@@ -72,7 +73,9 @@ def read_split(
     _tell(path, read.examples, read.notes, say)
     if not read.examples:
         raise UserError(f"{path}: must hold an example, found none; name another file")
-    return split_of(read.examples, task, tokenizer=tokenizer, tables=tables, training=False)
+    split = split_of(read.examples, task, tokenizer=tokenizer, tables=tables, training=False)
+    _remark(path, task.remarks(split.rows.rows, tables=tables), say)
+    return split
 
 
 def split_of(
@@ -115,3 +118,8 @@ def _tell(
 ) -> None:
     """-> "train.json: 3,083 examples", and a line for every note."""
     say("\n  ".join((f"{path}: {len(examples):,} examples", *notes)))
+
+
+def _remark(path: str, remarks: Sequence[str], say: Callable[[str], None]) -> None:
+    if remarks:
+        say("\n  ".join((f"{path}: of its rows", *remarks)))

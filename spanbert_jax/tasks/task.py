@@ -6,8 +6,9 @@ length, devices, the train step, checkpoints, the choice of the best) is the sam
 """
 
 import importlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
 import flax.linen as nn
 import jax
@@ -20,6 +21,7 @@ from spanbert_jax.corpus.tokenizers import Tokenizer
 from spanbert_jax.data.batch import TaskBatch, TaskRow
 from spanbert_jax.errors import UserError
 from spanbert_jax.model.losses import WeightedSums
+from spanbert_jax.tasks.records import read_table
 
 Example = TypeVar("Example")
 Tables = dict[str, Any]
@@ -63,7 +65,7 @@ class Task(Generic[Example]):
         self.config = config
 
     def read(self, path: str, *, training: bool) -> Dataset[Example]:
-        """Read a file of examples.
+        """Read a file of examples: by default records of a table, as dicts by column.
 
         training: leave out what cannot be trained on, and count it in the notes; else keep
             every example, with or without a known answer.
@@ -71,7 +73,7 @@ class Task(Generic[Example]):
         Raises:
             UserError: the file is malformed; names file, line or record, and the reason.
         """
-        raise NotImplementedError
+        return Dataset([cast(Example, record.values) for record in read_table(path).records])
 
     def tables(self, train: Sequence[Example], tokenizer: Tokenizer) -> Tables:
         """What is fixed by the training data, as JSON can hold it: it is kept in the checkpoint.
@@ -99,6 +101,11 @@ class Task(Generic[Example]):
             UserError: an example cannot be a row, such as one with a label unseen in training.
         """
         raise NotImplementedError
+
+    def remarks(self, rows: Sequence[TaskRow], *, tables: Tables) -> tuple[str, ...]:
+        """What is to be said of the rows of a data set, as `Dataset.notes` of its examples, where
+        it took the tokenizer or the tables to find out: "3 rows lost an entity"."""
+        return ()
 
     def head(self, model: ModelConfig, tables: Tables, dtype: Any) -> nn.Module:
         """The module behind the encoder, of model/task_heads.py or the task's own.
@@ -140,8 +147,13 @@ class Task(Generic[Example]):
     def prediction_files(
         self, examples: Sequence[Example], verdict: Verdict, *, tables: Tables
     ) -> dict[str, str]:
-        """The predictions as the benchmark's own scorer reads them: contents by file name."""
-        raise NotImplementedError
+        """The predictions as the benchmark's own scorer reads them: contents by file name.
+
+        A task without a form of its own has a JSON object a line, as `described` makes them.
+        """
+        described = self.described(examples, verdict, tables=tables)
+        lines = (json.dumps(each, ensure_ascii=False) + "\n" for each in described)
+        return {"predictions.jsonl": "".join(lines)}
 
     def submission_files(
         self, examples: Sequence[Example], verdict: Verdict, *, tables: Tables
@@ -149,19 +161,29 @@ class Task(Generic[Example]):
         """The predictions as the benchmark's server takes them, where it has one."""
         raise UserError(f"--submission: task {self.config.name} has no submission format")
 
+    def read_predictions(self, path: str, examples: Sequence[Example]) -> Verdict:
+        """Score predictions for `examples` that lie in a file of `prediction_files`.
+
+        Raises:
+            UserError: the file is malformed, or is for other examples.
+        """
+        raise UserError(f"{path}: task {self.config.name} scores no files of predictions")
+
     def example(self, fields: Mapping[str, Any]) -> Example:
         """One example without an answer, of what a user gave `spanbert predict` as JSON.
+
+        A task whose examples are dicts takes them as they are.
 
         Raises:
             UserError: a field is missing, unknown or of another kind.
         """
-        raise NotImplementedError
+        return cast(Example, dict(fields))
 
     def described(
         self, examples: Sequence[Example], verdict: Verdict, *, tables: Tables
     ) -> list[dict[str, Any]]:
         """The predictions as JSON objects, one an example, for `spanbert predict`."""
-        raise NotImplementedError
+        return [{"prediction": prediction} for prediction in verdict.predictions]
 
 
 def load_task(config: TaskConfig) -> Task[Any]:

@@ -14,7 +14,7 @@ from jaxtyping import Float64
 
 from spanbert_jax.errors import UserError
 from spanbert_jax.training.console import duration
-from spanbert_jax.training.metrics import METRICS_FILE, read_metrics
+from spanbert_jax.training.metrics import DEV, METRICS_FILE, read_metrics
 from spanbert_jax.training.run_folder import CONFIG_FILE
 
 REPORT_FILE = "report.html"
@@ -51,6 +51,8 @@ PANELS: tuple[tuple[str, tuple[Curve, ...]], ...] = (
         Curve("held_out_mlm_accuracy", "MLM, held out", HELD_OUT),
         Curve("sbo_accuracy", "SBO, training", TRAIN_2),
         Curve("held_out_sbo_accuracy", "SBO, held out", HELD_OUT_2))),
+    ("Training loss", (Curve("task_loss", "training", TRAIN),)),
+    ("Accuracy", (Curve("task_accuracy", "training", TRAIN),)),
     ("Learning rate", (Curve("learning_rate", "learning rate", TRAIN),)),
     ("Gradient norm", (Curve("grad_norm", "gradient norm", TRAIN),)),
     ("Tokens per second", (Curve("tokens_per_second", "tokens per second", TRAIN),)),
@@ -68,6 +70,8 @@ FIGURES = (
     ("mlm_loss", "Training MLM loss", "{:.3f}"),
     ("sbo_loss", "Training SBO loss", "{:.3f}"),
     ("nsp_loss", "Training next-sentence loss", "{:.3f}"),
+    ("task_loss", "Training loss", "{:.3f}"),
+    ("task_accuracy", "Training accuracy", "{:.1%}"),
     ("tokens_per_second", "Tokens per second", "{:,.0f}"),
     ("data_wait", "Share of time waiting for data", "{:.1%}"),
     ("mfu", "Model FLOP/s utilisation", "{:.1%}"),
@@ -80,11 +84,12 @@ FROM_ZERO = ("tokens_per_second", "grad_norm", "learning_rate")
 Records = Sequence[dict[str, float]]
 
 
-def write_report(run_dir: str | Path, *, filled: str = "") -> epath.Path:
+def write_report(run_dir: str | Path, *, kind: str = "Pretraining", filled: str = "") -> epath.Path:
     """Write report.html of a run: one file that needs no network, light and dark.
 
     Args:
         run_dir: holds metrics.jsonl and, if the config is to be shown, config.json.
+        kind: of the run, for the title.
         filled: sentences that the model filled in, shown as they are.
 
     Raises:
@@ -99,7 +104,7 @@ def write_report(run_dir: str | Path, *, filled: str = "") -> epath.Path:
         raise UserError(f"{metrics} is empty; a report needs a run that has logged a step")
     page = render_page(
         records,
-        title=f"Pretraining run {folder.name}",
+        title=f"{kind} run {folder.name}",
         config=config.read_text() if config.exists() else "",
         filled=filled,
     )
@@ -162,12 +167,25 @@ def averaged(points: Series, *, max_points: int) -> Series:
 
 def _panels(records: Records) -> list[str]:
     panels = []
-    for title, curves in PANELS:
+    for title, curves in (*_score_panels(records), *PANELS):
         drawn = [(curve, series(records, curve.metric)) for curve in curves]
         drawn = [(curve, points) for curve, points in drawn if len(points.steps)]
         if drawn:
             panels.append(f"<figure>{draw_panel(title, drawn)}</figure>")
     return panels
+
+
+def _scores(records: Records) -> list[str]:
+    """Names of the scores of a task on dev, in their order."""
+    return list(dict.fromkeys(name for each in records for name in each if name.startswith(DEV)))
+
+
+def _score_panels(records: Records) -> list[tuple[str, tuple[Curve, ...]]]:
+    """A panel for each score of a task: their scales differ."""
+    return [
+        (f"Dev: {name.removeprefix(DEV)}", (Curve(name, "dev", HELD_OUT),))
+        for name in _scores(records)
+    ]
 
 
 def draw_panel(title: str, curves: Sequence[tuple[Curve, Series]]) -> str:
@@ -207,7 +225,8 @@ def draw_panel(title: str, curves: Sequence[tuple[Curve, Series]]) -> str:
 
 def _table(records: Records) -> str:
     rows = []
-    for metric, name, form in FIGURES:
+    scores = [(name, f"Dev: {name.removeprefix(DEV)}", "{:.2f}") for name in _scores(records)]
+    for metric, name, form in (*scores, *FIGURES):
         points = series(records, metric)
         if len(points.steps):
             cells = "".join(

@@ -94,3 +94,15 @@ def test_a_run_that_logged_nothing_is_an_error_with_the_path(tmp_path, text):
         (tmp_path / "metrics.jsonl").write_text(text)
     with pytest.raises(UserError, match=r"metrics\.jsonl (does not exist|is empty)"):
         write_report(tmp_path)
+
+
+def test_a_run_of_fine_tuning_shows_every_score_on_dev(tmp_path):
+    lines = [{"step": step, "time": 1e9 + step, "task_loss": 1 / (step + 1)} for step in range(9)]
+    lines += [{"step": step, "time": 1e9 + step, "dev_f1": 70.0 + step, "dev_exact": 60.25}
+              for step in (4, 8)]  # fmt: skip
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = write_report(tmp_path, kind="Fine-tuning").read_text()
+    assert f"Fine-tuning run {tmp_path.name}" in page
+    assert len(page.split("<figure>")[1:]) == 3
+    row = "<th scope=row>Dev: f1</th><td>74.00</td><td>4</td><td>78.00</td><td>8</td>"
+    assert row in page

@@ -68,6 +68,10 @@ class TextClassificationConfig(TaskConfig):
             f"use one of {', '.join(METRICS[self.kind])}",
         )  # fmt: skip
         require(
+            self.kind != "regression" or not self.labels, "--task.labels", " ".join(self.labels),
+            "are none of numbers", "leave them out, or use another --task.kind",
+        )  # fmt: skip
+        require(
             len(set(self.labels)) == len(self.labels), "--task.labels", " ".join(self.labels),
             "must be different ones", "name each label once",
         )  # fmt: skip
@@ -128,3 +132,8 @@ class GlueConfig(TaskConfig):
             not self.dev_mismatched or self.glue_task == "mnli", "--task.dev-mismatched",
             self.dev_mismatched, f"is of mnli alone, not of {self.glue_task}", "leave it out",
         )  # fmt: skip
+
+    @property
+    def files(self) -> dict[str, str]:
+        mismatched = {"--task.dev-mismatched": self.dev_mismatched} if self.dev_mismatched else {}
+        return super().files | mismatched

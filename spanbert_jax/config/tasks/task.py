@@ -39,6 +39,11 @@ class TaskConfig:
             "must be at least 8", "use 128, as the paper for sentences, or 512 for questions",
         )  # fmt: skip
 
+    @property
+    def files(self) -> dict[str, str]:
+        """What must be there before weights are read: paths by their flags."""
+        return {"--task.train": self.train, "--task.dev": self.dev}
+
 
 def task_config_of(name: str) -> type[TaskConfig]:
     """The config class of a task by the name that a checkpoint remembers.

@@ -46,6 +46,16 @@ class WordPieceTokenizer(RustTokenizer):
             first += [self.mask_id, *part]
         return first
 
+    def basic_text(self, text: str) -> str:
+        """The words that are cut into pieces, as they are looked up, with a space between them.
+
+        "The Café’s" -> "the cafe ’ s" where the vocabulary is of lowercased text
+        """
+        if self._rust.normalizer is not None:
+            text = self._rust.normalizer.normalize_str(text)
+        words = self._rust.pre_tokenizer.pre_tokenize_str(text)
+        return " ".join(word for word, _ in words)
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the ids; [PAD], [CLS] and [SEP] vanish, [MASK] is shown."""
         hidden = {self.pad_id, self.cls_id, self.sep_id}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from spanbert_jax.errors import UserError
 from spanbert_jax.tasks.classification.answers import Answer, labels_of, read_id, read_text
 from spanbert_jax.tasks.classification.kinds import Kind
-from spanbert_jax.tasks.classification.records import Record, Table, require_column
+from spanbert_jax.tasks.records import Record, Table, require_column
 from spanbert_jax.tasks.task import Dataset
 
 

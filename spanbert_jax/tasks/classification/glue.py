@@ -24,8 +24,8 @@ from spanbert_jax.tasks.classification.kinds import (
     SingleLabel,
     as_classes,
 )
-from spanbert_jax.tasks.classification.records import TFDS, Table, files_of, read_table
-from spanbert_jax.tasks.classification.task import TextTask
+from spanbert_jax.tasks.classification.text_task import TextTask
+from spanbert_jax.tasks.records import TFDS, Table, files_of, read_table
 from spanbert_jax.tasks.task import Dataset, Tables, Verdict
 
 

@@ -6,7 +6,7 @@ from spanbert_jax.errors import UserError
 from spanbert_jax.tasks.classification.answers import Answer, answer_text, labels_of, read_id
 from spanbert_jax.tasks.classification.examples import TextExample
 from spanbert_jax.tasks.classification.kinds import Kind, Prediction
-from spanbert_jax.tasks.classification.records import read_table, require_column
+from spanbert_jax.tasks.records import read_table, require_column
 
 
 def predictions_table(

@@ -1,0 +1,1 @@
+"""Relation extraction: TACRED and SemEval-2010 Task 8."""

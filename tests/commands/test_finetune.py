@@ -1,0 +1,344 @@
+"""`spanbert finetune`: a run learns, keeps its best checkpoint and goes on; a grid of runs."""
+
+import dataclasses
+import json
+import random
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from spanbert_jax.commands import finetune, task_run
+from spanbert_jax.config import (
+    DataConfig,
+    FinetuneConfig,
+    MeshConfig,
+    ModelConfig,
+    PretrainConfig,
+)
+from spanbert_jax.config.files import load_config
+from spanbert_jax.config.json import to_json
+from spanbert_jax.corpus.tokenizers import SPECIAL_PIECES, load_tokenizer
+from spanbert_jax.errors import UserError
+from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, load_run, saved_steps
+from spanbert_jax.weights.loading import read_pretrained
+from spanbert_jax.weights.parameters import flatten, initial_parameters, nest, parameter_shapes
+
+WORDS = "bridge castle garden river tower village water window winter young".split()
+MODEL = ModelConfig(
+    vocab_size=40, hidden_size=32, num_layers=1, num_heads=2, mlp_size=64, max_positions=64,
+    initializer_std=0.2,
+)  # fmt: skip
+# Does a text hold the word "golden"?
+CONFIG = """
+from spanbert_jax.config import *
+from spanbert_jax.config.tasks import TextClassificationConfig
+
+
+def golden():
+    return FinetuneConfig(
+        workdir="tuned",
+        init_from="weights",
+        task=TextClassificationConfig(train="train.jsonl", dev="dev.jsonl", max_length=32),
+        optimizer=OptimizerConfig(
+            name="adamw", learning_rate=1e-2, schedule="warmup_linear", warmup_steps=0,
+            warmup_fraction=0.1, no_decay=("bias", "norm"),
+        ),
+        training=FineTuningConfig(
+            num_epochs=6, batch_size=8, evaluations_per_epoch=1, eval_batch_size=8, log_every=5
+        ),
+        checkpoint=CheckpointConfig(every_steps=9, keep_latest=1),
+    )
+"""
+NUM_STEPS = 78
+# Of keys it has no gradient but rounding, which Adam makes as large as any other.
+KEY_BIAS = "attention/qkv_bias"
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def write_examples(path: Path, number: int, *, seed: int, labelled: bool = True) -> None:
+    rng = random.Random(seed)
+    lines = []
+    for index in range(number):
+        words = rng.choices(WORDS, k=rng.randint(2, 12))
+        if index % 2:
+            words[rng.randrange(len(words))] = "golden"
+        label = {"label": "yes" if index % 2 else "no"} if labelled else {}
+        lines.append({"text": " ".join(words), **label})
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def write_weights(folder: Path) -> None:
+    """A run of pretraining that has saved a random model, with a vocabulary of its own."""
+    pieces = [*SPECIAL_PIECES, *WORDS, "golden"]
+    pieces += [f"x{number}" for number in range(MODEL.vocab_size - len(pieces))]
+    (folder / "tokenizer").mkdir(parents=True)
+    (folder / "tokenizer" / "vocab.txt").write_text("\n".join(pieces) + "\n")
+    fingerprint = load_tokenizer(folder / "tokenizer").fingerprint
+    params = nest(initial_parameters(MODEL, list(parameter_shapes(MODEL)), seed=0))
+    config = PretrainConfig(
+        workdir=str(folder), model=MODEL, data=DataConfig(sequence_length=MODEL.max_positions)
+    )
+    (folder / "config.json").write_text(to_json(config))
+    with Checkpoints(folder, config, tokenizer_fingerprint=fingerprint) as checkpoints:
+        checkpoints.save(7, {"params": params}, position=DataPosition(0), score=None)
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with golden.py, its data, and the weights that it begins with."""
+    folder = tmp_path_factory.mktemp("golden")
+    (folder / "golden.py").write_text(CONFIG)
+    write_weights(folder / "weights")
+    write_examples(folder / "train.jsonl", 100, seed=1)
+    write_examples(folder / "dev.jsonl", 30, seed=2)
+    write_examples(folder / "unlabelled.jsonl", 9, seed=3, labelled=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(golden: Path) -> FinetuneConfig:
+    """The config of golden.py, on eight devices, with the folder before its paths."""
+    loaded = load_config(f"{golden}/golden.py", FinetuneConfig)
+    task = dataclasses.replace(
+        loaded.task, train=str(golden / "train.jsonl"), dev=str(golden / "dev.jsonl")
+    )
+    return dataclasses.replace(
+        loaded, task=task, init_from=str(golden / "weights"), workdir=str(golden / "uninterrupted")
+    )
+
+
+@pytest.fixture(scope="module")
+def tuned(golden: Path, spanbert: Run) -> subprocess.CompletedProcess[str]:
+    """The run in golden/tuned, as a user starts it, on one device."""
+    done = spanbert("finetune", "golden.py", cwd=golden)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(config: FinetuneConfig) -> Path:
+    """The same run on eight devices."""
+    assert finetune.run(config) == 0
+    return Path(config.workdir)
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def largest_difference(one: Any, other: Any, *, but: str = "nothing") -> float:
+    """Between two trees of arrays; parameters of the name `but` are left out."""
+    differences = jax.tree.map(lambda a, b: float(np.max(np.abs(a - np.asarray(b)))), one, other)
+    return max(value for path, value in flatten(differences) if not path.endswith(but))
+
+
+def test_a_run_learns_its_task_and_says_how_well(
+    golden: Path, tuned: subprocess.CompletedProcess[str]
+) -> None:
+    results = read_json(golden / "tuned" / "results.json")
+    assert results["score"] == results["scores"]["accuracy"] > 90.0
+    assert f"best on dev, step {results['step']}: accuracy {results['score']:.2f}" in tuned.stdout
+    assert (
+        "weights: 17 of 32 matched; initialised: pooler (2), task_head (2); unused: "
+        in tuned.stderr
+    )
+    assert f"steps: {NUM_STEPS} of 8 rows, dev every 13" in tuned.stderr
+    assert (golden / "tuned" / "dev" / "predictions.tsv").exists()
+
+
+def test_dev_is_scored_as_often_as_asked_and_at_the_end_but_not_before_the_first_step(
+    golden: Path, tuned: subprocess.CompletedProcess[str]
+) -> None:
+    scored = [line["step"] for line in metrics(golden / "tuned") if "dev_accuracy" in line]
+    assert scored == [13, 26, 39, 52, 65, NUM_STEPS]
+    logged = [line["step"] for line in metrics(golden / "tuned") if "loss" in line]
+    assert logged == [*range(5, NUM_STEPS, 5), NUM_STEPS]
+
+
+def test_the_checkpoint_with_the_highest_score_is_the_one_that_is_loaded(
+    golden: Path, tuned: subprocess.CompletedProcess[str]
+) -> None:
+    scores = {
+        line["step"]: line["dev_accuracy"]
+        for line in metrics(golden / "tuned")
+        if "dev_accuracy" in line
+    }
+    run = load_run(golden / "tuned")
+    assert scores[run.step] == max(scores.values())
+    assert run.step in saved_steps(golden / "tuned")
+    assert len(saved_steps(golden / "tuned")) <= 2
+    assert (run.model, run.tables["labels"]) == (MODEL, ["no", "yes"])
+    newest = load_run(golden / "tuned", step=NUM_STEPS)
+    assert newest.step == NUM_STEPS
+
+
+def test_eight_devices_come_to_what_one_device_comes_to(
+    golden: Path, tuned: subprocess.CompletedProcess[str], uninterrupted: Path
+) -> None:
+    one, eight = load_run(golden / "tuned", step=NUM_STEPS), load_run(uninterrupted, step=NUM_STEPS)
+    assert largest_difference(one.params, eight.params, but=KEY_BIAS) < 2e-3
+    losses = [
+        [line["loss"] for line in metrics(folder) if "loss" in line][:3]
+        for folder in (golden / "tuned", uninterrupted)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("mesh", [MeshConfig(), MeshConfig(data=2, fsdp=2, tensor=2)])
+def test_a_run_that_was_stopped_goes_on_bit_for_bit(
+    config: FinetuneConfig, uninterrupted: Path, tmp_path: Path, mesh: MeshConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    stopped = dataclasses.replace(config, workdir=str(tmp_path / "run"), mesh=mesh)
+    with monkeypatch.context() as patched:
+        patched.setattr(task_run, "ReadAhead", stop_at_step(20))
+        assert finetune.run(stopped) == 128 + signal.SIGINT
+    assert max(saved_steps(tmp_path / "run")) == 20
+    assert not (tmp_path / "run" / "results.json").exists()
+    assert finetune.run(stopped) == 0
+    ends = [load_run(folder, step=NUM_STEPS).params for folder in (tmp_path / "run", uninterrupted)]
+    if mesh == config.mesh:
+        assert largest_difference(*ends) == 0.0
+    else:
+        assert largest_difference(*ends, but=KEY_BIAS) < 2e-3
+
+
+def stop_at_step(step: int) -> Any:
+    """In place of `ReadAhead`: a Ctrl-C comes while the batch of `step` is read."""
+
+    class Interrupted:
+        def __init__(self, batches: Any) -> None:
+            self.batches = batches
+
+        def __enter__(self) -> Any:
+            for number, batch in enumerate(self.batches, start=1):
+                if number == step:
+                    signal.raise_signal(signal.SIGINT)
+                yield batch
+
+        def __exit__(self, *_: object) -> None: ...
+
+    return Interrupted
+
+
+def test_a_run_that_is_done_says_again_what_it_came_to(
+    config: FinetuneConfig, uninterrupted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (uninterrupted / "metrics.jsonl").read_bytes()
+    assert finetune.run(config) == 0
+    assert f"best on dev, step {load_run(uninterrupted).step}" in capsys.readouterr().out
+    assert (uninterrupted / "metrics.jsonl").read_bytes() == before
+
+
+def test_microbatches_and_the_batch_as_a_whole_learn_the_same(
+    config: FinetuneConfig, uninterrupted: Path, tmp_path: Path
+) -> None:
+    training = dataclasses.replace(config.training, num_microbatches=2, dropout_rate=0.0,
+                                   num_epochs=0.5, eval_batch_size=8)  # fmt: skip
+    losses = []
+    for parts in (1, 2):
+        training = dataclasses.replace(training, num_microbatches=parts)
+        one = dataclasses.replace(
+            config, training=training, workdir=str(tmp_path / str(parts)),
+            mesh=MeshConfig(data=4, tensor=2),
+        )  # fmt: skip
+        assert finetune.run(one) == 0
+        losses.append([line["loss"] for line in metrics(tmp_path / str(parts)) if "loss" in line])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_a_grid_runs_every_cell_keeps_the_best_and_goes_on_where_it_was(
+    config: FinetuneConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = dataclasses.replace(config.training, num_epochs=2, evaluations_per_epoch=1)
+    grid = dataclasses.replace(
+        config, learning_rates=(1e-5, 1e-2), batch_sizes=(8,), workdir=str(tmp_path),
+        training=training,
+    )  # fmt: skip
+    assert finetune.run(grid) == 0
+    names = [f"lr{rate}_batch8_seed{seed}" for rate in ("1e-05", "0.01") for seed in (42, 43)]
+    before = {name: (tmp_path / name / "metrics.jsonl").read_bytes() for name in names[::2]}
+    capsys.readouterr()
+
+    assert finetune.run(dataclasses.replace(grid, seeds=2)) == 0
+    table = capsys.readouterr().out
+    content = read_json(tmp_path / "grid.json")
+    assert [run["name"] for run in content["runs"]] == names
+    scores = {run["name"]: run["score"] for run in content["runs"]}
+    assert content["best"] == max(names, key=scores.get)
+    assert [name for name in names if saved_steps(tmp_path / name)] == [content["best"]]
+    high = [scores[name] for name in names[2:]]
+    line = next(line for line in table.splitlines() if line.strip().startswith("0.01"))
+    assert line.split() == ["0.01", "8", "2", f"{np.mean(high):.2f}",
+                            f"{np.std(high, ddof=1):.2f}", f"{max(high):.2f}"]  # fmt: skip
+    after = {name: (tmp_path / name / "metrics.jsonl").read_bytes() for name in names[::2]}
+    assert after == before
+
+
+def test_a_fine_tuned_model_is_a_beginning_too(golden: Path, uninterrupted: Path) -> None:
+    start = read_pretrained(uninterrupted)
+    assert (start.model, start.fresh) == (MODEL, frozenset())
+    assert set(start.params) == {"encoder", "pooler", "task_head"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        (("--task.train", "nowhere.jsonl"), ("--task.train nowhere.jsonl: there is no such file",)),
+        (("--task.dev", ""), ("--task.dev is missing",)),
+        (("--init-from", "nowhere"), ("--init-from nowhere: must be a run's folder",)),
+        (("--task.max-length", "65"), ("--task.max-length 65: is longer than the 64 positions",
+                                       "use at most 64")),
+        (("--task.dev", "unlabelled.jsonl"), ("--task.dev unlabelled.jsonl: must hold known",)),
+        (("--task.max-lenth", "9"), ("there is no flag --task.max-lenth",
+                                     "the nearest one is --task.max-length")),
+        (("--grid", "paper", "--batch-sizes", "4"), ("--grid paper: has learning rates",)),
+        (("--workdir", "weights"), ("--workdir weights: must be the folder of a new run",)),
+    ],
+    ids=[
+        "no train", "no dev", "no weights", "too long", "no answers", "flag", "grid", "pretrained",
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_in_a_paragraph(
+    golden: Path, spanbert: Run, flags: tuple[str, ...], parts: tuple[str, ...]
+) -> None:
+    refused = spanbert("finetune", "golden.py", "--workdir", "refused", *flags, cwd=golden)
+    assert refused.returncode == 2
+    *_, error = refused.stderr.splitlines()
+    assert error.startswith("spanbert: error: ") and "Traceback" not in refused.stderr
+    assert all(part in error for part in parts), error
+
+
+def test_a_run_goes_on_with_its_task_and_its_data_alone(
+    config: FinetuneConfig, uninterrupted: Path, tmp_path: Path
+) -> None:
+    task = dataclasses.replace(config.task, max_length=16)
+    with pytest.raises(UserError, match="changed --task.max-length from 32 to 16; put it back"):
+        finetune.run(dataclasses.replace(config, task=task))
+    with pytest.raises(UserError, match="must be the folder of a new run or of one of the same"):
+        finetune.run(dataclasses.replace(config, workdir=config.init_from))
+
+
+def test_other_training_data_are_no_way_to_go_on(
+    config: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = tmp_path / "train.jsonl"
+    write_examples(train, 40, seed=4)
+    task = dataclasses.replace(config.task, train=str(train))
+    stopped = dataclasses.replace(config, task=task, workdir=str(tmp_path / "run"))
+    with monkeypatch.context() as patched:
+        patched.setattr(task_run, "ReadAhead", stop_at_step(3))
+        assert finetune.run(stopped) == 128 + signal.SIGINT
+    write_examples(train, 40, seed=5)
+    with pytest.raises(UserError, match="goes on with the rows that it began with, found others"):
+        finetune.run(stopped)
