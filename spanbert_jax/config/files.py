@@ -103,6 +103,8 @@ def load_module(file: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise UserError(f"{file} is no Python file; a config is a function in a file that ends .py")
     module = importlib.util.module_from_spec(spec)
+    # Where dataclasses look up the names that a file with deferred annotations writes as text.
+    sys.modules[module_name] = module
     sys.path.insert(0, str(file.parent.resolve()))
     try:
         spec.loader.exec_module(module)

@@ -6,6 +6,7 @@ without replaying any.
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ Order = Literal["bucketed", "random_sorted"]
 # So many batches are shuffled together before they are sorted: neighbours in length, and no more.
 _BATCHES_SORTED_TOGETHER = 50
 _FILLER = -1
+_TOKENS = ("token_ids", "segment_ids")
 
 
 class Chosen(NamedTuple):
@@ -116,12 +118,16 @@ class RowBatches:
         longest = int(self._lengths[row_numbers].max())
         return Chosen(row_numbers, padded_length(longest, self._max_length))
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """sha256 over the tokens of all rows: what a run was trained on."""
+        """sha256 over all rows, labels and other fields too: what a run was trained on."""
         digest = hashlib.sha256(self._lengths.tobytes())
         for row in self.rows:
-            digest.update(np.ascontiguousarray(row.token_ids, np.int32).tobytes())
+            for name, value in (*zip(_TOKENS, row[:2], strict=True), *sorted(row.fields.items())):
+                array = np.asarray(value)
+                dtype = np.float32 if array.dtype.kind == "f" else np.int32
+                digest.update(f"{name}{array.shape}".encode())
+                digest.update(np.ascontiguousarray(array, dtype).tobytes())
         return digest.hexdigest()
 
 

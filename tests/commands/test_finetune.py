@@ -312,6 +312,23 @@ def test_a_task_of_a_users_own_file_is_learnt_like_any_other(
     assert load_run(tmp_path / "run").config.task == task
 
 
+def test_a_model_of_two_classes_learns_a_task_of_three(
+    config: FinetuneConfig, uninterrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = Path(config.task.train).read_text().splitlines()
+    lines[0] = lines[0].replace('"no"', '"perhaps"')
+    (tmp_path / "train.jsonl").write_text("\n".join(lines))
+    three = dataclasses.replace(
+        config, init_from=str(uninterrupted), workdir=str(tmp_path / "run"),
+        task=dataclasses.replace(config.task, train=str(tmp_path / "train.jsonl")),
+        training=dataclasses.replace(config.training, num_epochs=0.1),
+    )  # fmt: skip
+    assert finetune.run(three) == 0
+    said = "weights: 19 of 21 matched; initialised: task_head (2); unused: task_head (2)"
+    assert said in capsys.readouterr().err
+    assert load_run(tmp_path / "run").tables["labels"] == ["no", "perhaps", "yes"]
+
+
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
@@ -360,6 +377,10 @@ def test_other_training_data_are_no_way_to_go_on(
     with monkeypatch.context() as patched:
         patched.setattr(task_run, "ReadAhead", stop_at_step(3))
         assert finetune.run(stopped) == 128 + signal.SIGINT
+    same_texts = train.read_text()
     write_examples(train, 40, seed=5)
+    with pytest.raises(UserError, match="goes on with the rows that it began with, found others"):
+        finetune.run(stopped)
+    train.write_text(same_texts.replace('"yes"', '"no"', 1))
     with pytest.raises(UserError, match="goes on with the rows that it began with, found others"):
         finetune.run(stopped)
