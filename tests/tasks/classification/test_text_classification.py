@@ -181,6 +181,8 @@ def test_training_data_of_a_single_label_cannot_be_learnt_from(tmp_path):
         ('{"text": 3, "label": "a"}', {}, "'text' must be text, found int"),
         ('{"label": "a"}', {}, "has no 'text', only 'label'"),
         ('{"text": "\\ud800", "label": "a"}', {}, "half of a surrogate pair"),
+        ('{"text": "a", "label": "\\ud800"}', {}, "half of a surrogate pair"),
+        ('{"text": "a", "label": {"b": 1}}', {"kind": "multi_label"}, "or a number, found dict"),
         ('{"text": "a", "label": ["b"]}', {}, "a label must be text or a number, found list"),
         ('{"text": "a", "label": "a\\tb"}', {}, "must be one line without tabs"),
         ('{"text": "a", "label": ["a,b"]}', {"kind": "multi_label"}, "must not hold the ','"),

@@ -91,6 +91,8 @@ def test_a_malformed_line_is_named(text, message, write):
         ('{"tokens": ["a"], "tags": ["O", "O"]}', "train.jsonl:2: tags must be a list of 1 tags"),
         ('{"tokens": "a"}', "train.jsonl:2: tokens must be a list of words"),
         ('{"tokens": ["a"]', "train.jsonl:2: must be one JSON object a line"),
+        ('{"tokens": ["\\ud800"]}', "train.jsonl:2: a word holds half of a surrogate pair"),
+        ('{"tokens": ["a"], "tags": ["B-\\ud800"]}', "train.jsonl:2: a tag holds half of a surr"),
         ("[1]", "train.jsonl:2: must be a JSON object, found list"),
         ('{"tokens": ["a"], "tags": [3]}', "train.jsonl:2: tags must be a list of 1 tags"),
     ],
