@@ -27,7 +27,8 @@ def read_sentences(path: str, config: TaggingConfig) -> Read:
     Raises:
         UserError: a line is malformed; names file, line and reason.
     """
-    is_json = path.lower().endswith((".jsonl", ".json", ".ndjson"))
+    name = path.lower().removesuffix(".gz").removesuffix(".bz2")
+    is_json = name.endswith((".jsonl", ".json", ".ndjson"))
     form = config.form if config.form != "auto" else "jsonl" if is_json else "columns"
     read = _json_sentences if form == "jsonl" else _column_sentences
     sentences = list(read(path, config))

@@ -243,7 +243,7 @@ def test_a_missing_file_and_one_that_is_no_text_are_refused(tmp_path):
     with pytest.raises(UserError, match="must be a file of examples, found no such file"):
         Tacred(TacredConfig()).read(str(tmp_path / "none.json"), training=True)
     (tmp_path / "latin.json").write_bytes(b'[\n"\xe9"]')
-    with pytest.raises(UserError, match="latin.json:2: must be UTF-8"):
+    with pytest.raises(UserError, match="latin.json:2: text must be UTF-8, found byte 0xe9"):
         Tacred(TacredConfig()).read(str(tmp_path / "latin.json"), training=True)
 
 
