@@ -265,6 +265,14 @@ def test_predictions_for_another_data_set_are_an_error(reviews, tmp_path, lines,
     assert str(raised.value).startswith(path) and part in str(raised.value)
 
 
+@pytest.mark.parametrize("kind", ["single_label", "multi_label"])
+def test_predicted_labels_must_be_among_those_that_are_given(reviews, tmp_path, kind):
+    task = task_of(labels=("negative", "positive"), kind=kind)
+    path = write(tmp_path / "p.tsv", ["id\tprediction", *(f"{i}\tneutral" for i in range(4))])
+    with pytest.raises(UserError, match=f"{path}:2: label 'neutral' must be one of 'negative', "):
+        task.read_predictions(path, task.read(reviews, training=False).examples)
+
+
 def test_what_a_user_asks_is_an_example_and_the_answer_a_json_object():
     task = task_of()
     example = task.example({"text": "good film", "id": 7})
