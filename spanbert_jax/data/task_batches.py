@@ -95,10 +95,12 @@ class RowBatches:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over the tokens of all rows: what a run was trained on."""
+        """sha256 over the tokens and the fields of all rows: what a run was trained on."""
         digest = hashlib.sha256(self._lengths.tobytes())
         for row in self.rows:
             digest.update(np.ascontiguousarray(row.token_ids, np.int32).tobytes())
+            for name in sorted(row.fields):
+                digest.update(np.ascontiguousarray(row.fields[name]).tobytes())
         return digest.hexdigest()
 
 

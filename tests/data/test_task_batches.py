@@ -114,3 +114,11 @@ def test_a_row_that_is_too_long_is_refused_with_its_example() -> None:
     assert batches_of([512, 3]).num_full_rows == 1
     with pytest.raises(UserError, match="--task.max-length 512: .* found one of 513 tokens, of ex"):
         batches_of([3, 513])
+
+
+def test_other_labels_have_another_fingerprint() -> None:
+    one, other = (
+        RowBatches([row(3, label=label)], max_length=8, per_token=frozenset(), pad_id=0)
+        for label in (0, 1)
+    )
+    assert one.fingerprint != other.fingerprint
