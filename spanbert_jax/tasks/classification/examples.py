@@ -140,7 +140,7 @@ def _empty_notes(examples: Sequence[TextExample]) -> list[str]:
     empty = [
         example
         for example in examples
-        if not example.text.strip() or (example.text_pair or "x").strip() == ""
+        if not all(text.strip() for text in (example.text, example.text_pair) if text is not None)
     ]
     return [f"{len(empty)} texts are empty, first {empty[0].where}: kept"] if empty else []
 

@@ -149,6 +149,14 @@ def test_empty_texts_are_kept_and_what_has_no_answer_is_left_out_of_training(tmp
     assert asked.notes[1] == f"1 examples have no answer, first {path}:3: predicted for, not scored"
 
 
+def test_empty_second_texts_are_counted_but_not_those_that_are_missing(tmp_path):
+    path = write(tmp_path / "a.jsonl", [
+        json.dumps({"text": "a", "other": other, "label": "x"}) for other in ("b", "", None)
+    ])  # fmt: skip
+    notes = read(path, text_pair_column="other").notes
+    assert notes == (f"1 texts are empty, first {path}:2: kept",)
+
+
 def test_labels_unseen_in_training_are_named_before_anything_is_trained(tmp_path, tokenizer):
     dev = write(tmp_path / "dev.csv", ["text,label", "a,positive", "b,neutral", "c,neutral"])
     task, tables = task_of(), {"labels": ["negative", "positive"]}
