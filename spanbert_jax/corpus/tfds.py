@@ -202,7 +202,8 @@ def _flat(fields: Any, path: str = "") -> dict[str, Any]:
 
 
 def _label(value: Any, feature: Any) -> Any:
-    if getattr(value, "ndim", 0):
+    value = _listed(value)
+    if isinstance(value, list):
         return [_label(each, feature) for each in value]
     return feature.int2str(int(value)) if value >= 0 else None
 
@@ -211,5 +212,13 @@ def _plain(value: Any, where: str) -> Any:
     """A value of numpy or TensorFlow as Python has it."""
     if isinstance(value, bytes):
         return _decoded(value, where)
-    value = value.tolist() if hasattr(value, "tolist") else value
+    value = _listed(value)
     return [_plain(item, where) for item in value] if isinstance(value, list) else value
+
+
+def _listed(value: Any) -> Any:
+    """An array, or rows of any lengths, as lists."""
+    for method in ("tolist", "to_list"):
+        if hasattr(value, method):
+            return getattr(value, method)()
+    return value

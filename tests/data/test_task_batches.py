@@ -132,3 +132,11 @@ def test_every_row_is_in_one_batch_of_few_shapes_within_the_tokens(num_rows: int
         assert len(chosen.row_numbers) <= rows and rows * chosen.length <= 2_048
         assert max(lengths[number] for number in chosen.row_numbers) <= chosen.length
     assert len({(chosen.length, rows) for chosen, rows in batches}) <= 12
+
+
+def test_other_labels_have_another_fingerprint() -> None:
+    one, other = (
+        RowBatches([row(3, label=label)], max_length=8, per_token=frozenset(), pad_id=0)
+        for label in (0, 1)
+    )
+    assert one.fingerprint != other.fingerprint

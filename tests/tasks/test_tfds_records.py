@@ -48,7 +48,7 @@ def test_class_labels_inside_sequences_are_names_too(results):
     ((_, values),) = results["tfds:tiny_topics@train"]["records"]
     assert values == {
         "text": "Text.", "topics": ["war", "art"], "spans/start": [3, 3],
-        "spans/topic": ["art", "art"],
+        "spans/topic": ["art", "art"], "words": [["A", "b"], ["c"]],
     }  # fmt: skip
 
 

@@ -56,6 +56,7 @@ class TinyTopics(tfds.core.GeneratorBasedBuilder):
                     "text": Text(),
                     "topics": tfds.features.Sequence(topic),
                     "spans": tfds.features.Sequence(spans),
+                    "words": tfds.features.Sequence(tfds.features.Sequence(Text())),
                 }
             ),
         )
@@ -65,7 +66,9 @@ class TinyTopics(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self):
         span = {"start": 3, "topic": "art"}
-        yield 0, {"text": "Text.", "topics": ["war", "art"], "spans": [span, span]}
+        words = [["A", "b"], ["c"]]
+        topics = ["war", "art"]
+        yield 0, {"text": "Text.", "topics": topics, "spans": [span, span], "words": words}
 
 
 class TinyGlue(tfds.core.GeneratorBasedBuilder):

@@ -105,6 +105,22 @@ def labels_of(answer: Answer) -> Sequence[str]:
     return answer if isinstance(answer, tuple) else ()
 
 
+def check_among(answer: Answer | None, labels: Sequence[str], *, where: str) -> None:
+    """Raise `UserError` where a label is none of `labels`, if there are any."""
+    for label in labels_of(answer) if labels and answer is not None else ():
+        if label not in labels:
+            raise UserError(
+                f"{where}: label {label!r} must be one of {listed(labels)}; mend the line, or "
+                "name the column that holds labels"
+            )
+
+
+def listed(labels: Sequence[str]) -> str:
+    """The first twenty labels, and how many more there are."""
+    more = f" and {len(labels) - 20} more" if len(labels) > 20 else ""
+    return ", ".join(map(repr, labels[:20])) + more
+
+
 def _checked(text: str, *, where: str) -> str:
     if any(letter in text for letter in "\t\n\r"):
         raise UserError(

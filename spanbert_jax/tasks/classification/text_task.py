@@ -142,7 +142,7 @@ class TextTask(Task[TextExample]):
 
     def read_predictions(self, path: str, examples: Sequence[TextExample]) -> Verdict:
         """Read predictions.tsv and score it."""
-        answers = read_predictions_table(path, examples, kind=self.kind)
+        answers = read_predictions_table(path, examples, kind=self.kind, labels=self.fixed_labels)
         given = [example.answer for example in examples if example.answer is not None]
         labels = self.fixed_labels or sorted(
             {label for answer in (*answers, *given) for label in labels_of(answer)}

@@ -1,5 +1,6 @@
 """Reads sentences with tags. In: columns as CoNLL's, or JSON lines. Out: `TaggedSentence`s."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from spanbert_jax.tasks.tagging.sentence import TaggedSentence, words_of
 from spanbert_jax.tasks.text_files import read_lines
 
 DOCUMENT_START = "-DOCSTART-"
+_SPACES = re.compile(" +")
 _EXAMPLE = '{"tokens": [...], "tags": [...]}'
 
 
@@ -101,10 +103,13 @@ def _column_sentences(path: str, config: TaggingConfig) -> Iterator[TaggedSenten
 
 
 def _fields(line: str) -> list[str]:
-    """Columns of a line; none where it is blank."""
+    """Columns of a line; none where it is blank. Words may hold white space of other kinds, such
+    as spaces that do not break."""
     if not line.strip():
         return []
-    return [field.strip() for field in line.split("\t")] if "\t" in line else line.split()
+    if "\t" in line:
+        return [field.strip(" ") for field in line.split("\t")]
+    return _SPACES.split(line.strip(" "))
 
 
 def _checked_width(width: int, config: TaggingConfig, where: str) -> int:

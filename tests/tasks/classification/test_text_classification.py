@@ -149,6 +149,14 @@ def test_empty_texts_are_kept_and_what_has_no_answer_is_left_out_of_training(tmp
     assert asked.notes[1] == f"1 examples have no answer, first {path}:3: predicted for, not scored"
 
 
+def test_empty_second_texts_are_counted_but_not_those_that_are_missing(tmp_path):
+    path = write(tmp_path / "a.jsonl", [
+        json.dumps({"text": "a", "other": other, "label": "x"}) for other in ("b", "", None)
+    ])  # fmt: skip
+    notes = read(path, text_pair_column="other").notes
+    assert notes == (f"1 texts are empty, first {path}:2: kept",)
+
+
 def test_labels_unseen_in_training_are_named_before_anything_is_trained(tmp_path, tokenizer):
     dev = write(tmp_path / "dev.csv", ["text,label", "a,positive", "b,neutral", "c,neutral"])
     task, tables = task_of(), {"labels": ["negative", "positive"]}
@@ -263,6 +271,14 @@ def test_predictions_for_another_data_set_are_an_error(reviews, tmp_path, lines,
     with pytest.raises(UserError) as raised:
         task.read_predictions(path, task.read(reviews, training=False).examples)
     assert str(raised.value).startswith(path) and part in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["single_label", "multi_label"])
+def test_predicted_labels_must_be_among_those_that_are_given(reviews, tmp_path, kind):
+    task = task_of(labels=("negative", "positive"), kind=kind)
+    path = write(tmp_path / "p.tsv", ["id\tprediction", *(f"{i}\tneutral" for i in range(4))])
+    with pytest.raises(UserError, match=f"{path}:2: label 'neutral' must be one of 'negative', "):
+        task.read_predictions(path, task.read(reviews, training=False).examples)
 
 
 def test_what_a_user_asks_is_an_example_and_the_answer_a_json_object():

@@ -219,6 +219,13 @@ def test_a_malformed_record_is_named(changes, message, write, record):
         Tacred(TacredConfig()).read(write(record(**changes)), training=True)
 
 
+def test_a_label_for_no_relation_that_no_example_has_is_said(write, record, unrelated):
+    task = Tacred(TacredConfig(negative_label="NA"))
+    (note,) = task.read(write(record(), unrelated), training=True).notes
+    assert note == "no example has --task.negative-label NA: all relations are scored"
+    assert Tacred(TacredConfig()).read(write(record(), unrelated), training=True).notes == ()
+
+
 def test_a_type_or_an_id_that_is_null_is_none(write, record):
     path = write(record(id=None, subj_type=None))
     ((example,), _) = Tacred(TacredConfig()).read(path, training=True)

@@ -45,6 +45,12 @@ def test_document_starts_tabs_and_columns_between_are_read(write):
     assert chunks[0] == chunks[0]._replace(words=("NNP",), tags=("B-NP",))
 
 
+def test_a_space_that_does_not_break_is_part_of_its_word(write):
+    for text in ("10\u00a0km  O\n\u00a0 O\n", "10\u00a0km\tO\n\u00a0\tO\n"):
+        (sentence,) = read(write(text)).examples
+        assert sentence.words == ("10\u00a0km", "\u00a0")
+
+
 def test_io_tags_are_read_as_bio_and_said(write):
     dataset = read(write("New I-LOC\nYork I-LOC\nwent O\n"))
     assert dataset.examples[0].tags == ("B-LOC", "I-LOC", "O")
