@@ -1,4 +1,4 @@
-"""What all tests share: shape checks on, and the folder of real data where it is at hand."""
+"""What all tests share: shape checks on, real data where they are at hand, a fine-tuned model."""
 
 import os
 from collections.abc import Callable
@@ -43,6 +43,64 @@ def reference() -> Path:
             "use the copies in tests/golden"
         )
     return folder
+
+
+WORDS = """
+    the a by in was is and not who where when what born wrote first program ada lovelace london
+    paris ##s bad good film river tower subject object person city ? , . !
+""".split()
+
+
+@pytest.fixture(scope="session")
+def save_fine_tuned() -> Callable[..., Path]:
+    """save_fine_tuned(folder, task): a fine-tuning run of a tiny random model, of `WORDS`.
+
+    What the task learns from its training data is there; `scores` are those of the checkpoints.
+    """
+    import flax.linen as nn
+    import jax
+
+    from spanbert_jax.config import ComputeConfig, FinetuneConfig, ModelConfig, TaskConfig
+    from spanbert_jax.corpus.tokenizers import SPECIAL_PIECES, load_tokenizer
+    from spanbert_jax.tasks.objective import objective_of
+    from spanbert_jax.tasks.splits import split_of
+    from spanbert_jax.tasks.task import load_task
+    from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, Ranking, TaskOrigin
+    from spanbert_jax.training.metrics import DEV
+    from spanbert_jax.training.run_folder import claim
+
+    def save(
+        folder: Path, config: TaskConfig, *, settings: dict | None = None,
+        scores: tuple[float, ...] = (50.0,), max_positions: int = 64,
+    ) -> Path:  # fmt: skip
+        folder.mkdir(parents=True)
+        vocabulary = folder.parent / "vocab.txt"
+        vocabulary.write_text("\n".join((*SPECIAL_PIECES, *WORDS)) + "\n")
+        tokenizer, task = load_tokenizer(vocabulary), load_task(config)
+        model = ModelConfig(
+            vocab_size=tokenizer.vocab_size, hidden_size=16, num_layers=1, num_heads=2, mlp_size=32,
+            max_positions=max_positions, initializer_std=0.3,
+        )  # fmt: skip
+        examples = task.read(config.train, training=True).examples
+        tables = task.tables(examples, tokenizer)
+        split = split_of(examples, task, tokenizer=tokenizer, tables=tables, training=False)
+        objective = objective_of(task, tables, model, ComputeConfig())
+        batch = split.rows.batch(split.rows.longest_first(batch_size=1)[0], batch_size=1)
+        run = FinetuneConfig(workdir=str(folder), init_from="weights", task=config)
+        claim(folder, run, tokenizer_file=vocabulary)
+        with Checkpoints(
+            folder, run, tokenizer_fingerprint=load_tokenizer(folder / "tokenizer").fingerprint,
+            task=TaskOrigin(model, tables), ranking=Ranking(DEV + task.metric, True),
+        ) as checkpoints:  # fmt: skip
+            for step, score in enumerate(scores, start=1):
+                params = nn.unbox(jax.jit(objective.init)(jax.random.key(step), batch))
+                checkpoints.save(
+                    step, {"params": params}, position=DataPosition(0), score=score,
+                    settings=settings or {},
+                )  # fmt: skip
+        return folder
+
+    return save
 
 
 # In the order of their ids in RoBERTa.

@@ -38,9 +38,19 @@ def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_help_names_every_command_with_an_example(capsys, arguments):
     assert program.main(arguments) == 0
     printed = capsys.readouterr().out
-    for command in ("prepare", "pretrain", "inspect shards", "predict fill", "import", "export"):
+    for command in (
+        "prepare", "pretrain", "finetune", "evaluate", "inspect shards", "predict fill", "import",
+        "export",
+    ):  # fmt: skip
         assert f"\n  {command} " in printed
         assert f"\n  spanbert {command} " in printed
+
+
+def test_help_of_predict_names_every_verb(capsys):
+    assert program.main(["predict", "--help"]) == 0
+    printed = capsys.readouterr().out
+    for verb in ("fill", "answer", "classify", "relation", "tag"):
+        assert f"\n  {verb} " in printed
 
 
 def test_version_is_the_version_of_the_package(capsys):
@@ -56,7 +66,9 @@ def test_version_is_the_version_of_the_package(capsys):
         (["prepare", "--help"], "--source"),
         (["inspect", "--help"], "--mask"),
         (["inspect", "shards", "--help"], "--masking.tagged-prob"),
-        (["predict", "--help"], "--checkpoint"),
+        (["predict", "answer", "--help"], "--context-file"),
+        (["predict", "tag", "--help"], "--at-once"),
+        (["evaluate", "--help"], "--submission"),
         (["predict", "fill", "--help"], "--checkpoint"),
         (["import", "--help"], "--tokenizer"),
         (["export", "--help"], "--step"),
@@ -84,6 +96,10 @@ HEAVY = ["jax", "tensorflow", "numpy", "rich", "matplotlib"]
         (["inspect", "shards", "--help"], 0),
         (["inspect", "shards", "a", "--mask", "span"], 2),
         (["predict", "fill", "--top", "0"], 2),
+        (["predict", "answer", "--help"], 0),
+        (["predict", "answer", "--checkpoint", "a", "Who?"], 2),
+        (["evaluate", "--help"], 0),
+        (["evaluate", "/nowhere"], 2),
         (["import", "--help"], 0),
         (["import", "/models/a", "--num-heads", "0"], 2),
         (["export", "/runs/a"], 2),
@@ -206,8 +222,8 @@ def test_prepare_takes_several_sources():
         (["prepare", "--out", "x"], ["--source is missing", "text:/data/*.txt"]),
         (["prepare", "--source", "text:x"], ["--out is missing"]),
         (["prepare", "--sorce", "text:x"], ["nearest one is --source"]),
-        (["predict"], ["takes the task fill"]),
-        (["predict", "mask"], ["not mask"]),
+        (["predict"], ["takes a verb first, fill, answer"]),
+        (["predict", "anwser"], ["not anwser; the nearest one is answer"]),
         (["predict", "fill", "a [MASK]"], ["--checkpoint is missing"]),
         (["predict", "fill", "--top", "0"], ["--top 0: must be greater than 0"]),
         (["import", "--out", "x"], ["SOURCE is missing", "before the flags"]),

@@ -21,8 +21,10 @@ MAY_IMPORT = {
     "weights": ("config", "corpus", "data", "model", "training"),
     "tasks": ("config", "corpus", "data", "model", "training"),
     "planning": ("config", "corpus", "data", "model", "training"),
+    "inference": ("config", "corpus", "data", "model", "training", "weights", "tasks"),
     "commands": (
-        "config", "corpus", "data", "model", "training", "weights", "tasks", "planning",
+        "config", "corpus", "data", "model", "training", "weights", "tasks", "inference",
+        "planning",
     ),
     # Commands are imported inside functions, after the config stands.
     "command_line": ("config",),
@@ -43,6 +45,7 @@ MUST_NOT_IMPORT = {
     "model": ("tensorflow", "tensorflow_datasets"),
     # Files of PyTorch are read without it; tests/parity compares with it.
     "weights": ("torch", "transformers"),
+    "inference": ("torch", "transformers"),
     "command_line": (*JAX, "tensorflow", "numpy", "rich", "matplotlib"),
     "__main__": (*JAX, "tensorflow", "numpy", "rich", "matplotlib"),
 }
@@ -120,6 +123,7 @@ def test_imports_point_one_way(module):
         ("commands/pretrain.py", "from spanbert_jax.commands import prepare"),
         ("commands/pretrain.py", "from spanbert_jax.command_line import parse_flags"),
         ("command_line.py", "from spanbert_jax.commands import prepare"),
+        ("command_line/asking.py", "from spanbert_jax.training import run_folder"),
         ("__main__.py", "import numpy"),
     ],
 )

@@ -18,10 +18,9 @@ from spanbert_jax.corpus.files import write_file
 from spanbert_jax.data.batch import TaskBatch
 from spanbert_jax.data.task_batches import Chosen, RowBatches
 from spanbert_jax.errors import UserError, require
-from spanbert_jax.model.pretraining import compute_dtype
-from spanbert_jax.model.task_model import TaskModel
+from spanbert_jax.tasks.objective import objective_of
 from spanbert_jax.tasks.splits import TaskData, TaskSplit, judge
-from spanbert_jax.tasks.task import Settings, Tables, Task, Verdict
+from spanbert_jax.tasks.task import Settings, Verdict
 from spanbert_jax.training.checkpoint import (
     Checkpoints,
     DataPosition,
@@ -45,7 +44,6 @@ from spanbert_jax.training.mesh import make_mesh
 from spanbert_jax.training.meter import Meter
 from spanbert_jax.training.metrics import DEV, open_metrics
 from spanbert_jax.training.read_ahead import ReadAhead
-from spanbert_jax.training.task_objective import TaskObjective
 from spanbert_jax.training.train_step import TrainState
 from spanbert_jax.training.watching import RunWatcher
 from spanbert_jax.weights.loading import Pretrained
@@ -64,18 +62,6 @@ class Result(NamedTuple):
     """Its score on dev, by which it is the best."""
     scores: dict[str, float]
     settings: dict[str, Any]
-
-
-def objective_of(
-    task: Task[Any], tables: Tables, model: ModelConfig, config: FinetuneConfig
-) -> TaskObjective:
-    """The model with the head of a task, and its loss."""
-    head = task.head(model, tables, compute_dtype(config.compute))
-
-    def loss(outputs: dict[str, jax.Array], batch: TaskBatch) -> Any:
-        return task.loss(outputs, batch, tables)
-
-    return TaskObjective(TaskModel(model, config.compute, head), loss, task.weight)
 
 
 def check_fits(config: FinetuneConfig, model: ModelConfig) -> None:
@@ -107,7 +93,7 @@ class TaskRun:
         self._loop, self._keep = rhythm(config, num_rows=len(data.train.rows.rows))
         self._per_epoch = config.training.steps_per_epoch(len(data.train.rows.rows))
         self._mesh = make_mesh(config.mesh)
-        objective = objective_of(data.task, data.tables, start.model, config)
+        objective = objective_of(data.task, data.tables, start.model, config.compute)
         self._rows = self._padded(data.train.rows)
         self._plan = self._planned(self._rows)
         self._eval_size = even_batch_size(

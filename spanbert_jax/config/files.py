@@ -3,6 +3,7 @@
 import difflib
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -43,6 +44,15 @@ def load_config(name: str, kind: type[ConfigT]) -> ConfigT:
     return config
 
 
+def load_task_file(file: str | os.PathLike[str]) -> None:
+    """Execute a file that defines a task: from then on checkpoints know the task by its name.
+
+    Raises:
+        UserError: no such file, or a mistake inside.
+    """
+    load_module(_existing(Path(file).expanduser(), "task file"))
+
+
 def split_name(name: str) -> tuple[Path, str]:
     """split_name("configs/a.py:base") -> (Path("configs/a.py"), "base")."""
     file, colon, function = name.rpartition(":")
@@ -71,7 +81,7 @@ def nearest(word: str, choices: list[str]) -> str:
     return next(iter(difflib.get_close_matches(word, choices, n=1, cutoff=0.5)), "")
 
 
-def _existing(file: Path) -> Path:
+def _existing(file: Path, what: str = "config file") -> Path:
     if file.is_file():
         return file
     folders = [folder for folder in (file.parent, Path("configs")) if folder.is_dir()]
@@ -83,7 +93,7 @@ def _existing(file: Path) -> Path:
         remedy = f"there are {', '.join(found)}"
     else:
         remedy = "name a Python file, such as configs/pretrain.py:spanbert_base"
-    raise UserError(f"there is no config file {file} (seen from {Path.cwd()}); {remedy}")
+    raise UserError(f"there is no {what} {file} (seen from {Path.cwd()}); {remedy}")
 
 
 def load_module(file: Path) -> ModuleType:
@@ -93,6 +103,8 @@ def load_module(file: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise UserError(f"{file} is no Python file; a config is a function in a file that ends .py")
     module = importlib.util.module_from_spec(spec)
+    # Where dataclasses look up the names that a file with deferred annotations writes as text.
+    sys.modules[module_name] = module
     sys.path.insert(0, str(file.parent.resolve()))
     try:
         spec.loader.exec_module(module)

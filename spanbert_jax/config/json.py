@@ -123,8 +123,13 @@ def _read(value: Any, kind: Any, path: str) -> Any:
     if origin is tuple and isinstance(value, list):
         element = typing.get_args(kind)[0]
         return tuple(_read(item, element, path) for item in value)
-    if origin in (typing.Union, types.UnionType) and _is_one_of(value, typing.get_args(kind)):
-        return value
+    if origin in (typing.Union, types.UnionType):
+        kinds = typing.get_args(kind)
+        if _is_one_of(value, kinds):
+            return value
+        for each in kinds:
+            if isinstance(value, list) and typing.get_origin(each) is tuple:
+                return _read(value, each, path)
     if origin is typing.Literal and value in typing.get_args(kind):
         return value
     if origin is None and _is_one_of(value, (kind,)):

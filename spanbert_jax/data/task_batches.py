@@ -7,6 +7,7 @@ without replaying any.
 import copy
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ Order = Literal["bucketed", "random_sorted"]
 # So many batches are shuffled together before they are sorted: neighbours in length, and no more.
 _BATCHES_SORTED_TOGETHER = 50
 _FILLER = -1
+_TOKENS = ("token_ids", "segment_ids")
 
 
 class Chosen(NamedTuple):
@@ -99,6 +101,29 @@ class RowBatches:
         by_length = np.argsort(-self._lengths, kind="stable")
         return [self._padded(each) for each in _cut(by_length, batch_size)]
 
+    def by_tokens(self, batch_tokens: int) -> list[tuple[Chosen, int]]:
+        """All rows once, longest first, in batches of about so many tokens; each batch with the
+        number of rows that it is filled up to.
+
+        Numbers of rows are powers of two, so that few shapes are compiled. A row less than half as
+        long as the longest of a batch begins the next one, so that little is computed for nothing.
+
+        Rows of 500, 40, 30 and 20 tokens, batch_tokens 8192 -> [0] of 512 tokens in 1 row,
+        [1, 2, 3] of 64 tokens in 4 rows
+        """
+        order = np.argsort(-self._lengths, kind="stable")
+        lengths = [padded_length(int(length), self._max_length) for length in self._lengths[order]]
+        batches, first = [], 0
+        while first < len(order):
+            most = 1 << (max(1, batch_tokens // lengths[first]).bit_length() - 1)
+            end = first + 1
+            while end < min(first + most, len(order)) and 2 * lengths[end] >= lengths[first]:
+                end += 1
+            chosen = Chosen(order[first:end], lengths[first])
+            batches.append((chosen, 1 << (end - first - 1).bit_length()))
+            first = end
+        return batches
+
     def batch(self, chosen: Chosen, *, batch_size: int) -> TaskBatch:
         """A batch of `batch_size` rows, those that are not chosen of padding alone."""
         return make_batch(
@@ -107,19 +132,24 @@ class RowBatches:
         )  # fmt: skip
 
     def _padded(self, row_numbers: Int64[np.ndarray, " rows"]) -> Chosen:
-        longest, lengths = self._longest(row_numbers), self._padded_to
-        usual = padded_length(longest, self._max_length)
-        return Chosen(row_numbers, padded_to(longest, lengths) if lengths else usual)
+        longest = self._longest(row_numbers)
+        # A part of an epoch was planned for, perhaps, of which this batch is none.
+        fitted = padded_to(longest, self._padded_to)
+        return Chosen(row_numbers, fitted or padded_length(longest, self._max_length))
 
     def _longest(self, row_numbers: Int64[np.ndarray, " rows"]) -> int:
         return int(self._lengths[row_numbers].max())
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """sha256 over the tokens of all rows: what a run was trained on."""
+        """sha256 over all rows, labels and other fields too: what a run was trained on."""
         digest = hashlib.sha256(self._lengths.tobytes())
         for row in self.rows:
-            digest.update(np.ascontiguousarray(row.token_ids, np.int32).tobytes())
+            for name, value in (*zip(_TOKENS, row[:2], strict=True), *sorted(row.fields.items())):
+                array = np.asarray(value)
+                dtype = np.float32 if array.dtype.kind == "f" else np.int32
+                digest.update(f"{name}{array.shape}".encode())
+                digest.update(np.ascontiguousarray(array, dtype).tobytes())
         return digest.hexdigest()
 
 

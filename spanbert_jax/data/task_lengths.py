@@ -37,6 +37,9 @@ def cheapest_lengths(
     return best[-1][1]
 
 
-def padded_to(length: int, lengths: Sequence[int]) -> int:
-    """The first of the ascending `lengths` that is long enough. padded_to(9, (16, 32)) -> 16"""
-    return next(each for each in lengths if each >= length)
+def padded_to(length: int, lengths: Sequence[int]) -> int | None:
+    """The first of the ascending `lengths` that is long enough, None where none is.
+
+    padded_to(9, (16, 32)) -> 16; padded_to(40, (16, 32)) -> None
+    """
+    return next((each for each in lengths if each >= length), None)

@@ -15,10 +15,20 @@ from jaxtyping import Array, Float, Int
 from spanbert_jax.config import ModelConfig
 from spanbert_jax.model.dropout import Seed, dropout
 from spanbert_jax.model.heads import Pooled, gather_positions
-from spanbert_jax.model.layers import Hidden, bias_init, gelu, matrix_init
+from spanbert_jax.model.layers import Hidden, bias_init, gelu
 from spanbert_jax.model.task_heads import Fields, Mask
 
 Words = Float[Array, "batch length hidden"]
+
+# Share of the spans that are of any class but none, at the beginning.
+_PRIOR = 0.01
+
+
+def _rare(key: Any, shape: tuple[int], dtype: Any = jnp.float32) -> Float[Array, " classes"]:
+    """Biases by which class 0, none, has all but `_PRIOR` of the probability: else training begins
+    with nothing but learning that (Lin et al. 2017, sec. 4.1)."""
+    others = jnp.log(_PRIOR / (1.0 - _PRIOR) / max(1, shape[0] - 1))
+    return jnp.zeros(shape, dtype).at[1:].set(others)
 
 
 class WordSpanHead(nn.Module):
@@ -27,7 +37,7 @@ class WordSpanHead(nn.Module):
     score = V gelu(A x_start + B x_end + C w_k + b) + c, with the states of the first piece of the
     first word and of the last piece of the last, and an embedding of the width, as span models have
     it (Lee et al. 2017; SpanBERT sec. 4.1, coreference). -> span_logits (B, L, K, C); what lies
-    beyond the words of the row has scores without a meaning.
+    beyond the words of the row has scores without a meaning. Class 0 is none.
 
     fields: first_pieces, last_pieces (B, L), position in the row of those pieces of the j-th word.
     """
@@ -53,7 +63,9 @@ class WordSpanHead(nn.Module):
         width_kernel = self._matrix("width_kernel", None, (self.width_size, size))
         bias = self.param("bias", bias_init(None), (size,))
         scores = self._matrix("scores_kernel", None, (size, self.num_classes))
-        scores_bias = self.param("scores_bias", bias_init(None), (self.num_classes,))
+        scores_bias: Any = self.param(
+            "scores_bias", nn.with_logical_partitioning(_rare, (None,)), (self.num_classes,)
+        )
         logits = _span_logits(
             _of_words(hidden, start, positions=fields["first_pieces"]),
             ends=_of_words(hidden, end, positions=fields["last_pieces"]),
@@ -63,7 +75,10 @@ class WordSpanHead(nn.Module):
         return {"span_logits": logits + scores_bias}
 
     def _matrix(self, name: str, axis: str | None, shape: tuple[int, int]) -> Any:
-        return self.param(name, matrix_init(self.config, axis, None), shape)
+        # Two layers of BERT's small values pass on next to nothing, forward or backward: a run of
+        # fine-tuning is over before they have grown.
+        initializer = nn.initializers.lecun_normal()
+        return self.param(name, nn.with_logical_partitioning(initializer, (axis, None)), shape)
 
 
 def _of_words(

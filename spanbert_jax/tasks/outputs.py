@@ -22,10 +22,24 @@ def outputs_of(
 
     run: starts the model on a batch of the host; the next batch is made ready meanwhile.
     """
+    batches = [(chosen, batch_size) for chosen in rows.longest_first(batch_size=batch_size)]
+    return outputs_of_batches(batches, rows, task, run=run)
+
+
+def outputs_of_batches(
+    batches: Iterable[tuple[Chosen, int]],
+    rows: RowBatches,
+    task: Task[Any],
+    *,
+    run: Callable[[TaskBatch], dict[str, jax.Array]],
+) -> list[Outputs]:
+    """As `outputs_of`.
+
+    batches: of the rows, each of them in one, with the number of rows that it is filled up to.
+    """
     outputs: list[Outputs] = [{} for _ in rows.rows]
     for chosen, values in _one_behind(
-        (chosen, run(rows.batch(chosen, batch_size=batch_size)))
-        for chosen in rows.longest_first(batch_size=batch_size)
+        (chosen, run(rows.batch(chosen, batch_size=batch_size))) for chosen, batch_size in batches
     ):
         host = jax.device_get(values)
         for i, number in enumerate(chosen.row_numbers):

@@ -64,6 +64,18 @@ def read_split(
     tables: Tables,
     say: Callable[[str], None],
 ) -> TaskSplit:
+    """Read a file that is not trained on, and turn it into rows.
+
+    Raises:
+        UserError: it is malformed, or empty.
+    """
+    examples = read_examples(path, task, say=say)
+    split = split_of(examples, task, tokenizer=tokenizer, tables=tables, training=False)
+    _remark(path, task.remarks(split.rows.rows, tables=tables), say)
+    return split
+
+
+def read_examples(path: str, task: Task[Any], *, say: Callable[[str], None]) -> Sequence[Any]:
     """Read a file that is not trained on: every example of it is kept.
 
     Raises:
@@ -73,9 +85,7 @@ def read_split(
     _tell(path, read.examples, read.notes, say)
     if not read.examples:
         raise UserError(f"{path}: must hold an example, found none; name another file")
-    split = split_of(read.examples, task, tokenizer=tokenizer, tables=tables, training=False)
-    _remark(path, task.remarks(split.rows.rows, tables=tables), say)
-    return split
+    return read.examples
 
 
 def split_of(

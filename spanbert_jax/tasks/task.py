@@ -61,6 +61,9 @@ class Task(Generic[Example]):
     verb: ClassVar[str] = ""
     """What `spanbert predict` calls it: answer, classify, relation or tag."""
 
+    example_fields: ClassVar[tuple[str, ...]] = ()
+    """Names of all fields that `example` takes; none where it says so itself."""
+
     def __init__(self, config: Any) -> None:
         self.config = config
 

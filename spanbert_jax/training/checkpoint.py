@@ -23,6 +23,8 @@ from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER, TOKENIZER_FOLDER
 
 # TensorStore holds a data file in memory until it is full: 2 GB of it by default.
 _DATA_FILE_BYTES = 1 << 27
+# Beside its score: which of equal ones came first.
+_STEP = "step"
 
 
 class DataPosition(NamedTuple):
@@ -74,6 +76,16 @@ class Ranking(NamedTuple):
         return key < self.key({self.metric: best}) if best is not None else math.isfinite(key)
 
 
+def _order(ranking: Ranking, metrics: dict[str, float | None]) -> tuple[float, float]:
+    """Of what a checkpoint was saved with, the best lowest, of equal ones the first.
+
+    Where nothing was measured all are equal, and the newest may stay.
+    """
+    key = ranking.key(metrics)
+    # Earlier versions did not write the step.
+    return key, (metrics.get(_STEP) or 0) if math.isfinite(key) else 0
+
+
 HELD_OUT_LOSS = Ranking("held_out_loss", higher_is_better=False)
 
 
@@ -108,7 +120,7 @@ class Checkpoints:
             policies.append(
                 checkpoint_managers.BestN(
                     # Orbax keeps the end of the order: descending, so that the lowest is last.
-                    get_metric_fn=ranking.key,
+                    get_metric_fn=lambda metrics: _order(ranking, metrics),
                     reverse=True,
                     n=keep.keep_best,
                     keep_checkpoints_without_metrics=False,
@@ -161,7 +173,7 @@ class Checkpoints:
         self._manager.save(
             step,
             args=ocp.args.Composite(**items),
-            metrics={self.ranking.metric: score},
+            metrics={self.ranking.metric: score, _STEP: step},
             force=True,
         )
 
@@ -358,7 +370,8 @@ def _best_step(run_dir: epath.PathLike, kept: list[int]) -> int:
 
 def _score(path: epath.Path) -> float:
     """The one figure that a checkpoint was saved with; NaN where it was not measured."""
-    (value,) = json.loads((path / "metrics" / "metrics").read_text()).values()
+    metrics = json.loads((path / "metrics" / "metrics").read_text())
+    (value,) = (value for name, value in metrics.items() if name != _STEP)
     return math.nan if value is None else value
 
 

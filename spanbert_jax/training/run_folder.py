@@ -3,6 +3,7 @@
 config.json  tokenizer/  checkpoints/  metrics.jsonl  tensorboard/  report.html
 """
 
+import json
 import os
 
 from etils import epath
@@ -43,6 +44,25 @@ def read_config(run_dir: epath.PathLike) -> RunConfig | None:
     """The config that a run was started with, None where there is no run."""
     path = epath.Path(run_dir) / CONFIG_FILE
     return from_json(path.read_text()) if path.exists() else None
+
+
+def best_of_grid(run_dir: epath.PathLike) -> epath.Path:
+    """The folder of a grid's best run; any other folder is itself.
+
+    Raises:
+        UserError: grid.json is none.
+    """
+    folder = epath.Path(run_dir)
+    file = folder / GRID_FILE
+    if (folder / CHECKPOINT_FOLDER).exists() or not file.exists():
+        return folder
+    try:
+        return folder / json.loads(file.read_text())["best"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{file}: must say which run of the grid is the best, found {error!r}; run the grid "
+            "again, or name the folder of one of its runs"
+        ) from error
 
 
 def check_resumable(run_dir: epath.PathLike, config: RunConfig) -> None:

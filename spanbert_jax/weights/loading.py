@@ -14,11 +14,18 @@ from spanbert_jax.corpus.files import as_path
 from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer
 from spanbert_jax.model.layer_stack import unstack_layers
 from spanbert_jax.training.checkpoint import LoadedRun, load_run
-from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER, IMPORTED_FILE, TOKENIZER_FOLDER
+from spanbert_jax.training.run_folder import (
+    CHECKPOINT_FOLDER,
+    IMPORTED_FILE,
+    TOKENIZER_FOLDER,
+    best_of_grid,
+)
 from spanbert_jax.weights.formats.json_file import read_json
 from spanbert_jax.weights.importing import import_weights
 from spanbert_jax.weights.loaded_model import LoadedModel
 from spanbert_jax.weights.parameters import Params, flatten
+
+_HEADS = {"pooler", "next_sentence_head", "span_boundary_head"}
 
 
 class SavedRun(NamedTuple):
@@ -77,10 +84,14 @@ def load(
     Raises:
         UserError: there is no model at `path`, or it does not fit its config or its vocabulary.
     """
-    loaded = read_pretrained(path, step=step)
+    return at_hand(read_pretrained(path, step=step), dtype=dtype)
+
+
+def at_hand(loaded: Pretrained, *, dtype: Literal["float32", "bfloat16", "auto"]) -> LoadedModel:
+    """The model on the default device, without the heads that are random or not there."""
     fresh = {path.split("/")[0] for path in loaded.fresh}
     params = {part: tree for part, tree in loaded.params.items() if part not in fresh}
-    model = model_without(loaded.model, fresh)
+    model = model_without(loaded.model, _HEADS - params.keys())
     return LoadedModel(model, jax.device_put(params), loaded.tokenizer, dtype)
 
 
@@ -96,8 +107,11 @@ def model_without(model: ModelConfig, heads: Set[str]) -> ModelConfig:
 
 
 def read_pretrained(path: epath.PathLike, *, step: int | None = None) -> Pretrained:
-    """Config, parameters and tokenizer of the model at `path`; see `load`."""
-    folder = as_path(path)
+    """Config, parameters and tokenizer of the model at `path`; see `load`.
+
+    Of a folder of a grid it is the best run.
+    """
+    folder = best_of_grid(as_path(path))
     if (folder / CHECKPOINT_FOLDER).is_dir():
         saved = read_run(folder, step=step)
         params, heads = unstack_layers(saved.run.params), saved.fresh_heads

@@ -20,6 +20,8 @@ _MUST_AGREE = (
     "vocab_size", "hidden_size", "num_layers", "num_heads", "mlp_size", "max_positions",
     "position_offset", "num_segments", "layer_norm_epsilon",
 )  # fmt: skip
+# The part of a fine-tuned model that has the sizes of its task.
+TASK_HEAD = "task_head"
 # Of two span-boundary heads.
 _BOUNDARY = ("boundary_offset_size", "max_boundary_offsets")
 
@@ -75,11 +77,15 @@ def with_start(params: Params, start: Pretrained) -> tuple[Params, str]:
 
     Returns them and a line that says what became of the rest:
     "weights: 199 of 201 matched; initialised: span_boundary_head (10); unused: pooler (2)"
+
+    The head of another task is taken as a whole or, where its sizes differ, not at all.
     """
     theirs = {path: leaf for path, leaf in flatten(start.params) if path not in start.fresh}
     ours = dict(flatten(unstack_layers(params)))
     matched = [path for path in ours if path in theirs]
-    assert all(ours[path].shape == theirs[path].shape for path in matched), "read_start has checked"
+    others = {_part(path) for path in matched if ours[path].shape != theirs[path].shape}
+    assert others <= {TASK_HEAD}, "of the same sizes, but for the classes of a task"
+    matched = [path for path in matched if _part(path) not in others]
     begun = nest(ours | {path: theirs[path] for path in matched})
     if is_stacked(params):
         begun = stack_layers(begun)
@@ -87,12 +93,17 @@ def with_start(params: Params, start: Pretrained) -> tuple[Params, str]:
     return begun, _summary(matched, ours, theirs)
 
 
+def _part(path: str) -> str:
+    """_part("encoder/layers/norm/bias") -> "encoder"."""
+    return path.split("/")[0]
+
+
 def _summary(matched: list[str], ours: Iterable[str], theirs: Iterable[str]) -> str:
     fresh = [path for path in ours if path not in matched]
     unused = [path for path in theirs if path not in matched]
     parts = [f"weights: {len(matched)} of {len(matched) + len(unused)} matched"]
     for what, paths in (("initialised", fresh), ("unused", unused)):
-        heads = Counter(path.split("/")[0] for path in paths)
+        heads = Counter(map(_part, paths))
         if heads:
             listed = ", ".join(f"{head} ({number})" for head, number in heads.items())
             parts.append(f"{what}: {listed}")

@@ -24,7 +24,7 @@ def test_no_other_choice_of_lengths_costs_less() -> None:
     price = 300
 
     def cost(lengths: tuple[int, ...]) -> int:
-        return price * len(lengths) + sum(4 * padded_to(each, lengths) for each in longest)
+        return price * len(lengths) + sum(4 * (padded_to(each, lengths) or 0) for each in longest)
 
     choices = [
         (*some, 64)
@@ -51,3 +51,11 @@ def test_rows_are_batched_at_the_lengths_chosen_for_their_plan_and_otherwise_as_
     for before, after in zip(plan, fitted_plan, strict=True):
         np.testing.assert_array_equal(before.row_numbers, after.row_numbers)
     assert usual.longest_first(batch_size=1)[1].length == 64
+
+
+def test_a_batch_that_was_not_planned_for_has_the_usual_length() -> None:
+    rows = [TaskRow(np.zeros(n, np.int32), np.zeros(n, np.int32), 0) for n in (9, 40)]
+    usual = RowBatches(rows, max_length=100, per_token=frozenset(), pad_id=0)
+    plan = usual.longest_first(batch_size=1)[1:]
+    fitted = usual.with_lengths(plan, batch_size=1, tokens_to_compile=0)
+    assert [chosen.length for chosen in fitted.longest_first(batch_size=1)] == [64, 16]

@@ -7,6 +7,7 @@ import pytest
 
 from spanbert_jax.config.files import load_config, load_module
 from spanbert_jax.config.finetune import FinetuneConfig
+from spanbert_jax.config.json import from_json, to_json
 from spanbert_jax.config.tasks import task_config_of
 from spanbert_jax.tasks.task import load_task
 
@@ -38,6 +39,22 @@ def test_its_config_function_names_the_task_by_which_a_checkpoint_remembers_it()
     assert config.task.name == "odd_word" and config.task.max_length == 64
     assert task_config_of("odd_word") is type(config.task)
     assert type(load_task(config.task)).__name__ == "OddWord"
+
+
+def test_its_file_may_defer_annotations_and_its_config_survives_json(tmp_path):
+    file = tmp_path / "deferred.py"
+    file.write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "from typing import ClassVar\n"
+        "from spanbert_jax.config.tasks import TaskConfig\n"
+        "@dataclass(frozen=True)\n"
+        "class Deferred(TaskConfig):\n"
+        "    name: ClassVar[str] = 'deferred'\n"
+        "    labels: tuple[str, ...] | None = None\n"
+    )
+    config = FinetuneConfig(task=load_module(file).Deferred(labels=("yes", "no")))
+    assert from_json(to_json(config)) == config
 
 
 def test_it_learns_which_word_is_odd(learn, data):

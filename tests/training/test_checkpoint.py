@@ -217,6 +217,16 @@ def test_a_resumed_run_still_knows_which_of_its_checkpoints_was_the_best(tmp_pat
     assert save_steps(tmp_path, config, {5: 1.9, 6: 2.0}) == {5, 6}
 
 
+def test_of_equal_scores_the_first_is_kept_whether_or_not_the_run_was_interrupted(
+    tmp_path: Path,
+) -> None:
+    config = CheckpointConfig(keep_latest=1, keep_best=1)
+    assert save_steps(tmp_path / "one", config, {1: 2.0, 2: 2.0, 3: 2.0, 4: 2.5}) == {1, 4}
+    save_steps(tmp_path / "two", config, {1: 2.0, 2: 2.0})
+    assert save_steps(tmp_path / "two", config, {4: 2.5}) == {1, 4}
+    assert save_steps(tmp_path / "none", config, {1: None, 2: None, 3: None}) == {3}
+
+
 def test_a_loss_that_is_no_number_is_never_the_best(tmp_path: Path) -> None:
     config = CheckpointConfig(keep_latest=1, keep_best=1)
     assert save_steps(tmp_path, config, {1: 2.0, 2: math.nan, 3: None}) == {1, 3}

@@ -8,7 +8,7 @@ from spanbert_jax.config.tasks.question_answering import (
 )
 from spanbert_jax.config.tasks.relation import RelationConfig, SemEvalConfig, TacredConfig
 from spanbert_jax.config.tasks.tagging import TaggingConfig
-from spanbert_jax.config.tasks.task import TaskConfig, task_config_of
+from spanbert_jax.config.tasks.task import TaskConfig, check_fixed, task_config_of
 
 __all__ = [
     "GlueConfig",
@@ -21,5 +21,6 @@ __all__ = [
     "TaggingConfig",
     "TaskConfig",
     "TextClassificationConfig",
+    "check_fixed",
     "task_config_of",
 ]

@@ -31,6 +31,7 @@ class TextClassificationConfig(TaskConfig):
 
     name = "text_classification"
     definition = "spanbert_jax.tasks.classification.task:TextClassification"
+    fixed = ("kind", "labels", "class_weighting", "class_weights")
 
     text_column: str = "text"
     """Holds the text."""
@@ -119,6 +120,7 @@ class GlueConfig(TaskConfig):
 
     name = "glue"
     definition = "spanbert_jax.tasks.classification.glue:Glue"
+    fixed = ("glue_task",)
 
     glue_task: GlueName = "sst2"
     """Which of the nine."""

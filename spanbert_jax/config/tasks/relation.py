@@ -11,6 +11,8 @@ from spanbert_jax.errors import require
 class RelationConfig(TaskConfig):
     """What every set of relations is told; max_length 128 as the paper (appendix B)."""
 
+    fixed: ClassVar[tuple[str, ...]] = ("mode", "markers", "marker_order", "negative_label")
+
     mode: Literal["ner", "text", "text_ner", "ner_text"] = "ner"
     """How a row shows its entities. ner: their words are deleted, a marker of role and type stands
     where they began (sec. 4.2). text: markers of the role stand around their words. text_ner: text,

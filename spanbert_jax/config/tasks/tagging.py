@@ -12,6 +12,12 @@ class TaggingConfig(TaskConfig):
     """Named entities, or other spans of words with a type."""
 
     name: ClassVar[str] = "tagging"
+    fixed: ClassVar[tuple[str, ...]] = (
+        "method",
+        "max_span_words",
+        "width_size",
+        "span_hidden_size",
+    )
     definition: ClassVar[str] = "spanbert_jax.tasks.tagging.task:Tagging"
 
     method: Literal["bio", "spans"] = "bio"
@@ -37,7 +43,7 @@ class TaggingConfig(TaskConfig):
     io: also of bare types (PER, O)."""
     window_overlap: int = 32
     """Pieces that the windows of a sentence longer than max_length have in common; at most half of
-    a window."""
+    a window. The method spans finds what lies whole in a window."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

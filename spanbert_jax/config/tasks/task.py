@@ -18,6 +18,9 @@ class TaskConfig:
     """The `tasks.task.Task` that this is the config of: the class itself, or "module:Class", which
     is imported when it is needed. A config file imports neither numpy nor jax for it."""
 
+    fixed: ClassVar[tuple[str, ...]] = ()
+    """Fields that a fine-tuned model depends on: whoever asks it cannot change them."""
+
     train: str = ""
     """What is trained on: a file (local or gs://), in the form that the task reads."""
     dev: str = ""
@@ -57,3 +60,21 @@ def task_config_of(name: str) -> type[TaskConfig]:
             "that --task-file names"
         )
     return _KNOWN[name]
+
+
+def check_fixed(trained: TaskConfig, asked: TaskConfig) -> None:
+    """Raise `UserError` where a task differs from a checkpoint's in what the model depends on.
+
+    Of kind single_label and regression
+    -> "--task.kind regression: must be as the checkpoint was trained, with single_label; ..."
+    """
+    for name in trained.fixed:
+        old, new = getattr(trained, name, None), getattr(asked, name, None)
+        require(
+            old == new, f"--task.{name.replace('_', '-')}", _typed(new),
+            f"must be as the checkpoint was trained, with {_typed(old)}", "leave it out",
+        )  # fmt: skip
+
+
+def _typed(value: object) -> str:
+    return " ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)

@@ -73,7 +73,7 @@ _FLAGS = ("--task.text-column", "--task.text-pair-column", "--task.label-column"
 
 
 def check_labels(examples: Iterable[TextExample], labels: Sequence[str]) -> None:
-    """Raise `UserError` where an answer is none of the labels that were trained on."""
+    """Raise `UserError` where an answer, if known, is no label that was trained on."""
     known = set(labels)
     unseen: Counter[str] = Counter()
     first: dict[str, str] = {}

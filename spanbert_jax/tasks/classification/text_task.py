@@ -34,6 +34,7 @@ class TextTask(Task[TextExample]):
     """A classification of texts; a subclass says what kind it is, and reads."""
 
     verb = "classify"
+    example_fields = ("text", "text_pair", "id")
     kind: Kind
     is_pair: bool
     separator = ","
@@ -64,7 +65,7 @@ class TextTask(Task[TextExample]):
         training: bool,
     ) -> Iterator[TaskRow]:
         """One row an example: [CLS] text [SEP], and its second text and [SEP]."""
-        if training and self.kind.has_labels:
+        if self.kind.has_labels:
             check_labels(examples, tables["labels"])
         rows = text_rows(
             [example.text for example in examples],
@@ -99,8 +100,6 @@ class TextTask(Task[TextExample]):
         settings: Settings | None = None,
     ) -> Verdict:
         labels = tables["labels"]
-        if self.kind.has_labels:
-            check_labels(examples, labels)
         predictions = [self.kind.predict(np.asarray(out["logits"]), labels) for out in outputs]
         return Verdict(predictions, self.score(examples, predictions, labels), {})
 

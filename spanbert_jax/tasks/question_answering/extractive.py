@@ -42,6 +42,7 @@ class ExtractiveTask(Task[Question]):
     metric = "f1"
     per_token = frozenset({"start", "end"})
     verb = "answer"
+    example_fields = _FIELDS
 
     config: QuestionAnsweringConfig
 

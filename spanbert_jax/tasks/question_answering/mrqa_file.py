@@ -19,7 +19,6 @@ from spanbert_jax.tasks.question_answering.records import (
     field_of,
     id_of,
     json_lines,
-    read_text,
 )
 from spanbert_jax.tasks.question_answering.squad_file import (
     NO_CONTEXT,
@@ -28,6 +27,7 @@ from spanbert_jax.tasks.question_answering.squad_file import (
     REPAIRED,
 )
 from spanbert_jax.tasks.task import Dataset
+from spanbert_jax.tasks.text_files import read_text
 
 NONE_DETECTED = "none of their answers was detected in their context; not trained on"
 

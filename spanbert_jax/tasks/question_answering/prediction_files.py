@@ -11,8 +11,9 @@ from spanbert_jax.errors import UserError
 from spanbert_jax.tasks.question_answering.decoding import Candidate, Prediction
 from spanbert_jax.tasks.question_answering.locating import shown
 from spanbert_jax.tasks.question_answering.question import Question
-from spanbert_jax.tasks.question_answering.records import parse_json, read_text
+from spanbert_jax.tasks.question_answering.records import parse_json
 from spanbert_jax.tasks.question_answering.scoring import check_ids
+from spanbert_jax.tasks.text_files import read_text
 
 
 def as_json(content: Any) -> str:

@@ -1,46 +1,16 @@
 """JSON files of questions, read with errors that name the file, the place and the reason.
 
-In: paths, local or gs://. Out: JSON values, checked to be what they should.
+In: their text. Out: JSON values, checked to be what they should.
 """
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar, overload
 
-from spanbert_jax.corpus.files import as_path
 from spanbert_jax.errors import UserError
 
 Kind = TypeVar("Kind")
 _KINDS = {str: "text", list: "a list", dict: "an object", int: "a whole number", bool: "a boolean"}
-
-
-def read_text(path: str) -> str:
-    """The text of a file, decompressed where its name ends in .gz.
-
-    Raises:
-        UserError: it is missing, damaged, or not UTF-8.
-    """
-    file = as_path(path)
-    if not file.exists() or file.is_dir():
-        raise UserError(f"{path}: must be a file of questions, found none; check the path")
-    try:
-        content = file.read_bytes()
-        if file.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(
-            f"{path}: is damaged, cut off or cannot be read ({error}); copy or download it again"
-        ) from error
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{path}:{line}: text must be UTF-8, found byte 0x{content[error.start]:02x}; convert "
-            "the file, for instance with `iconv -f latin1 -t utf-8`"
-        ) from error
 
 
 def parse_json(text: str, where: str) -> Any:

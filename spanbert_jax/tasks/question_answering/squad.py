@@ -53,9 +53,13 @@ class Squad(ExtractiveTask):
         ]
         if not self.with_null:
             return Verdict(list(predictions), total_scores(scored) if scored else {}, {})
+        if all(prediction.null_odds is None for prediction in predictions):
+            # Of a file of answers, which stand as they are: there is nothing to put a threshold on.
+            scores = total_scores(scored, EVEN_ODDS) if scored else {}
+            return Verdict(list(predictions), scores, {})
         threshold = _threshold(scored, settings)
         final = [_with_threshold(prediction, threshold) for prediction in predictions]
-        scores: dict[str, float] = {}
+        scores = {}
         if scored:
             scores = total_scores(scored, threshold) | best_thresholds(scored)
         return Verdict(final, scores, {THRESHOLD: threshold})

@@ -15,9 +15,9 @@ from spanbert_jax.tasks.question_answering.records import (
     field_of,
     id_of,
     parse_json,
-    read_text,
 )
 from spanbert_jax.tasks.task import Dataset
+from spanbert_jax.tasks.text_files import read_text
 
 REPAIRED = (
     "their answer stands some characters from where the file says, or begins or ends with a space "

@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from spanbert_jax.corpus.json_lines import characters
 from spanbert_jax.errors import UserError
 
 Span = tuple[int, int]
 
 _ENTITIES = ("subject", "object")
+FIELDS = ("id", "tokens", "text", "subject", "object", "subject_type", "object_type")
+"""Of what a user asks about."""
 
 # As the Penn Treebank spells them.
 _BRACKETS = {
@@ -72,8 +75,11 @@ def checked(example: RelationExample) -> RelationExample:
     """The example.
 
     Raises:
-        UserError: an entity is no span of characters, or nothing but white space.
+        UserError: an entity is no span of characters, or nothing but white space; or there is what
+            is no character.
     """
+    written = (example.text, example.id, example.subject_type, example.object_type)
+    characters(" ".join([*written, example.relation or ""]), what="it", where=example.where)
     for name, (start, end) in (("subject", example.subject), ("object", example.object)):
         if not 0 <= start < end <= len(example.text):
             raise UserError(
@@ -96,10 +102,11 @@ def from_fields(fields: Mapping[str, Any]) -> RelationExample:
         UserError: a field is missing, unknown or of another kind.
     """
     where = f"relation {fields['id']}" if "id" in fields else "relation"
-    known = ("id", "tokens", "text", "subject", "object", "subject_type", "object_type")
     for name in fields:
-        if name not in known:
-            raise UserError(f"{where}: must have the fields {', '.join(known)} alone, found {name}")
+        if name not in FIELDS:
+            raise UserError(
+                f"{where}: must have the fields {', '.join(FIELDS)} alone, found {name}"
+            )
     if ("tokens" in fields) == ("text" in fields):
         raise UserError(
             f"{where}: must have either tokens or text, found "

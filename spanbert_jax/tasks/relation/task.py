@@ -15,14 +15,11 @@ from spanbert_jax.data.batch import TaskBatch, TaskRow
 from spanbert_jax.errors import UserError
 from spanbert_jax.model.losses import WeightedSums, cross_entropy
 from spanbert_jax.model.task_heads import PooledHead
-from spanbert_jax.tasks.relation.example import RelationExample, from_fields
+from spanbert_jax.tasks.relation.example import FIELDS, RelationExample, from_fields
 from spanbert_jax.tasks.relation.markers import marker_table, stand_ins
 from spanbert_jax.tasks.relation.predictions import read_predictions
 from spanbert_jax.tasks.relation.rows import Markers, RowNotes, encoded_rows
 from spanbert_jax.tasks.task import Dataset, Outputs, Settings, Tables, Task, Verdict
-
-# Relations of an example that `described` gives, most probable first.
-_DESCRIBED = 5
 
 
 class Prediction(NamedTuple):
@@ -37,6 +34,7 @@ class RelationTask(Task[RelationExample]):
     """A class for each sentence with two entities (run_tacred of the released code)."""
 
     verb = "relation"
+    example_fields = FIELDS
     config: RelationConfig
 
     def labels(self, train: Sequence[RelationExample]) -> list[str]:
@@ -166,7 +164,7 @@ class RelationTask(Task[RelationExample]):
     ) -> list[dict[str, Any]]:
         described = []
         for example, (relation, probabilities) in zip(examples, verdict.predictions, strict=True):
-            best = np.argsort(-probabilities, kind="stable")[:_DESCRIBED]
+            best = np.argsort(-probabilities, kind="stable")
             ranked = {tables["labels"][i]: float(probabilities[i]) for i in best}
             described.append(
                 ({"id": example.id} if example.id else {})

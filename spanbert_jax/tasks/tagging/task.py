@@ -41,6 +41,7 @@ class Tagging(Task[TaggedSentence]):
          "span_weights", "span_logits"}
     )  # fmt: skip
     verb = "tag"
+    example_fields = ("text", "tokens")
     config: TaggingConfig
 
     @property

@@ -192,6 +192,18 @@ def test_predictions_are_read_back_and_scored(word_pieces, tmp_path):
         assert load_task(config).read_predictions(str(path), known).scores["f1"] == 100.0
 
 
+def test_wrong_answers_of_a_file_stay_answers_where_giving_none_would_score_more(tmp_path):
+    questions = [
+        Question("a", "who", CONTEXT, answers=("Ada",), known=True),
+        Question("b", "who", CONTEXT, known=True),
+    ]
+    (tmp_path / "predictions.json").write_text('{"a": "1843", "b": "1843"}')
+    verdict = squad2().read_predictions(str(tmp_path / "predictions.json"), questions)
+    assert [each.text for each in verdict.predictions] == ["1843", "1843"]
+    assert (verdict.scores["exact"], verdict.scores["NoAns_exact"]) == (0.0, 0.0)
+    assert verdict.settings == {}
+
+
 @pytest.mark.parametrize(
     "content, message",
     [

@@ -237,3 +237,16 @@ def test_chinese_characters_are_words_of_their_own(task_of):
 def test_a_question_that_is_none_is_refused(fields, message, task_of):
     with pytest.raises(UserError, match=message):
         task_of("bio").example(fields)
+
+
+def test_an_untrained_span_head_takes_nearly_all_spans_for_none(write, tokenizer, task_of):
+    task = task_of("spans", max_span_words=2)
+    _, tables, rows = rows_of(task, write(), tokenizer)
+    batch = batch_of(rows, task, batch_size=2, length=8)
+    head = task.head(MODEL, tables, jnp.float32)
+    arguments = {"pooled": None, "fields": batch.fields, "mask": jnp.ones((2, 8), bool)}
+    outputs, _ = head.init_with_output(
+        jax.random.key(1), jnp.zeros((2, 8, 16)), **arguments, seed=None
+    )
+    others = 1.0 - jax.nn.softmax(outputs["span_logits"])[..., 0]
+    assert float(others.mean()) == pytest.approx(0.01, abs=0.005)

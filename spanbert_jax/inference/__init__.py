@@ -1,0 +1,1 @@
+"""Asking fine-tuned models, and any model by its path."""

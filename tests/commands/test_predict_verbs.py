@@ -1,0 +1,235 @@
+"""`spanbert predict` of fine-tuned models: where examples come from, and what is printed."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import spanbert_jax
+from spanbert_jax.__main__ import main
+from spanbert_jax.commands.answer_tables import shown_of
+from spanbert_jax.commands.asked_lines import chunks
+from spanbert_jax.config.files import load_module
+from spanbert_jax.config.tasks import SquadConfig, TaggingConfig, TextClassificationConfig
+from spanbert_jax.errors import UserError
+from spanbert_jax.inference.fine_tuned_model import FineTunedModel
+
+CONTEXT = "Ada Lovelace was born in London."
+ODD_WORD = Path(__file__).parents[1] / "tasks" / "files" / "odd_word.py"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, save_fine_tuned) -> Path:
+    """A folder with runs of squad, reviews and tags."""
+    folder = tmp_path_factory.mktemp("runs")
+    qas = [{"id": "q", "question": "who ?", "answers": [{"text": "Ada", "answer_start": 0}]}]
+    content = {"data": [{"paragraphs": [{"context": CONTEXT, "qas": qas}]}]}
+    (folder / "squad.json").write_text(json.dumps(content))
+    records = [{"text": "a good film", "label": "good"}, {"text": "a bad film", "label": "bad"}]
+    (folder / "reviews.jsonl").write_text("".join(json.dumps(each) + "\n" for each in records))
+    (folder / "tags.conll").write_text("ada B-PER\nwas O\n")
+
+    def files(name: str) -> dict[str, str]:
+        return {"train": str(folder / name), "dev": str(folder / name)}
+
+    save_fine_tuned(
+        folder / "squad", SquadConfig(**files("squad.json"), max_length=32, max_query_length=8)
+    )
+    save_fine_tuned(
+        folder / "reviews", TextClassificationConfig(**files("reviews.jsonl"), max_length=32)
+    )
+    save_fine_tuned(folder / "tags", TaggingConfig(**files("tags.conll"), max_length=32))
+    return folder
+
+
+@pytest.fixture
+def ask(runs, capsys, monkeypatch):
+    """ask("answer", "squad", ..., stdin=""): exit code, output and errors of the program."""
+
+    def run(verb: str, name: str, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        code = main(["predict", verb, "--checkpoint", str(runs / name), *arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def lines(printed: str) -> list[dict]:
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def test_one_question_is_answered_in_columns(ask, runs):
+    code, printed, _ = ask("answer", "squad", "Who was born?", "--context", CONTEXT, "--top", "3")
+    best = spanbert_jax.load(runs / "squad").answer("Who was born?", CONTEXT)["n_best"]
+    assert code == 0
+    answer, heading, *rows = printed.splitlines()
+    assert answer == best[0]["text"]
+    assert heading.split() == ["probability", "characters", "answer"]
+    assert [row.split(maxsplit=2)[2].strip() for row in rows] == [each["text"] for each in best[:3]]
+
+
+def test_one_question_is_answered_as_json_where_asked_for(ask, tmp_path):
+    (tmp_path / "ada.txt").write_text(CONTEXT)
+    arguments = ("Who was born?", "--context-file", str(tmp_path / "ada.txt"), "--json")
+    (found,) = lines(ask("answer", "squad", *arguments)[1])
+    assert CONTEXT[found["start"] : found["end"]] == found["answer"]
+    assert len(found["n_best"]) == 5
+
+
+def test_texts_are_classified_and_tagged(ask):
+    _, printed, _ = ask("classify", "reviews", "a good film")
+    assert printed.splitlines()[0] in ("good", "bad")
+    assert printed.splitlines()[1].split() == ["probability", "label"]
+    _, printed, _ = ask("tag", "tags", "Ada was born.")
+    assert "entit" in printed.splitlines()[0]
+
+
+def test_json_lines_of_standard_input_are_answered_in_order(ask, runs):
+    asked = [{"id": str(i), "question": "Who?", "context": CONTEXT * (i + 1)} for i in range(5)]
+    stdin = "\n\n".join(json.dumps(each, ensure_ascii=False) for each in asked)
+    code, printed, _ = ask("answer", "squad", "--at-once", "2", stdin=stdin)
+    assert code == 0
+    assert [each["id"] for each in lines(printed)] == ["0", "1", "2", "3", "4"]
+
+
+def test_json_lines_of_a_file_are_answered_as_those_of_standard_input(ask, tmp_path):
+    content = "".join(json.dumps({"text": text}) + "\n" for text in ("a good film", "the river"))
+    (tmp_path / "texts.jsonl").write_text(content)
+    from_file = ask("classify", "reviews", "--file", str(tmp_path / "texts.jsonl"))
+    assert from_file == ask("classify", "reviews", stdin=content)
+    assert [each["text"] for each in lines(from_file[1])] == ["a good film", "the river"]
+
+
+def test_lines_are_answered_before_the_last_one_is_read(runs, monkeypatch, capsys):
+    """However many lines there are, only those of a chunk are held."""
+    seen: list[tuple[int, int]] = []
+    answered = 0
+
+    class Endless(io.StringIO):
+        def __iter__(self) -> Iterator[str]:
+            for number in range(9):
+                seen.append((number, answered))
+                yield '{"text": "a good film"}\n'
+
+    described = FineTunedModel.described
+
+    def counted(model, examples, **options):
+        nonlocal answered
+        answered += len(examples)
+        return described(model, examples, **options)
+
+    monkeypatch.setattr("sys.stdin", Endless())
+    monkeypatch.setattr(FineTunedModel, "described", counted)
+    run = str(runs / "reviews")
+    assert main(["predict", "classify", "--checkpoint", run, "--at-once", "4"]) == 0
+    assert seen == [(n, n // 4 * 4) for n in range(9)]
+    assert len(capsys.readouterr().out.splitlines()) == 9
+
+
+@pytest.mark.parametrize(
+    "line, parts",
+    [
+        ('{"text": "a', ["line 3: must be one JSON object a line", "Invalid control character"]),
+        ("[1]", ["line 3: must be a JSON object, found list"]),
+        ('{"txet": "a"}', ["line 3: field 'txet' is none of", "the nearest one is text"]),
+        ('{"text": 1}', ["line 3", "must be text"]),
+        ('{"text": "\\ud800"}', ["line 3: holds half of a surrogate pair"]),
+    ],
+)
+def test_a_malformed_line_is_named_after_those_before_it_are_answered(ask, line, parts):
+    stdin = f'{{"text": "a good film"}}\n\n{line}\n{{"text": "b"}}\n'
+    code, printed, message = ask("classify", "reviews", stdin=stdin)
+    assert code == 2
+    assert [each["text"] for each in lines(printed)] == ["a good film"]
+    for part in parts:
+        assert part in message
+
+
+def test_a_line_of_a_file_is_named_with_the_file(ask, tmp_path):
+    (tmp_path / "texts.jsonl").write_text("{}\n")
+    code, _, message = ask("classify", "reviews", "--file", str(tmp_path / "texts.jsonl"))
+    assert code == 2
+    assert f"{tmp_path}/texts.jsonl:1: an example must have text" in message
+
+
+def test_a_terminal_without_an_example_is_told_what_to_type(runs, monkeypatch, capsys):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    assert main(["predict", "tag", "--checkpoint", str(runs / "tags")]) == 2
+    assert "there is nothing to tag; write it behind the flags" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "verb, name, arguments, parts",
+    [
+        ("answer", "reviews", ("Who?", "--context", "a"),
+         ["reviews: answer needs a model with a head of question answering",
+          "task text_classification, which is asked with classify"]),
+        ("answer", "squad", ("Who?",), ["--context '': must hold the answer"]),
+        ("answer", "squad", ("--context", "a"), ["QUESTION '': must stand before a context"]),
+        ("answer", "squad", ("Who?", "--context", "a", "--context-file", "b"),
+         ["--context-file b: cannot stand beside --context"]),
+        ("answer", "squad", ("Who?", "--context-file", "nowhere.txt"),
+         ["nowhere.txt: must be a file of examples, found no such file"]),
+        ("classify", "reviews", ("a", "b"), ["must have text", "found text, text_pair"]),
+        ("classify", "reviews", ("a", "--file", "b"), ["--file b: cannot stand beside"]),
+        ("classify", "reviews", ("--file", "nowhere.jsonl"), ["there is no such file"]),
+        ("classify", "reviews", ("a", "--top", "0"), ["--top 0: must be greater than 0"]),
+        ("relation", "reviews", ("{",), ["head of relation extraction"]),
+        ("tag", "nowhere", ("a",), ["nowhere"]),
+    ],
+)  # fmt: skip
+def test_mistakes_are_said(ask, verb, name, arguments, parts):
+    code, printed, message = ask(verb, name, *arguments)
+    assert (code, printed) == (2, "")
+    for part in parts:
+        assert part in message
+
+
+def test_a_task_of_ones_own_is_asked_by_its_file(tmp_path, save_fine_tuned, monkeypatch, capsys):
+    data = tmp_path / "dev.jsonl"
+    data.write_text(json.dumps({"words": ["ada", "was", "river"], "odd": 2}) + "\n")
+    task = load_module(ODD_WORD).OddWordConfig(train=str(data), dev=str(data), max_length=32)
+    run = save_fine_tuned(tmp_path / "run", task)
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"words": ["ada", "was", "river"]}'))
+    flags = ["--checkpoint", str(run), "--task-file", str(ODD_WORD)]
+    assert main(["predict", "classify", *flags]) == 0
+    (found,) = lines(capsys.readouterr().out)
+    assert found["prediction"] in (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "described, headline, rows",
+    [
+        ({"label": "a", "probabilities": {"a": 0.75, "b": 0.25}}, "a",
+         [("75%", "a"), ("25%", "b")]),
+        ({"labels": [], "probabilities": {"a": 0.25}}, "(no label)", [("25%", "a")]),
+        ({"score": 3.799999}, "3.8", []),
+        ({"relation": "born_in", "probabilities": {"born_in": 1.0}}, "born_in",
+         [("100%", "born_in")]),
+        ({"answer": "", "n_best": [{"text": "", "start": None, "end": None, "probability": 0.5}]},
+         "(no answer)", [("50%", "-", "(no answer)")]),
+        ({"entities": [{"type": "PER", "text": "[Ada]", "start": 0, "end": 5, "probability": 0.5}]},
+         "1 entity", [("PER", "0-5", "50%", "[Ada]")]),
+        ({"prediction": 3}, "3", []),
+    ],
+)  # fmt: skip
+def test_each_kind_of_prediction_has_its_table(described, headline, rows):
+    shown = shown_of(described)
+    assert (shown.headline, list(shown.rows)) == (headline, rows)
+
+
+def test_chunks_give_what_came_before_an_error():
+    def items() -> Iterator[int]:
+        yield from (1, 2, 3)
+        raise UserError("bad line")
+
+    given = chunks(items(), size=2)
+    assert [next(given), next(given)] == [[1, 2], [3]]
+    with pytest.raises(UserError, match="bad line"):
+        next(given)
