@@ -2,6 +2,7 @@
 folder with its best checkpoint, predictions and scores.
 """
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +16,10 @@ from spanbert_jax.config import FinetuneConfig, ModelConfig
 from spanbert_jax.config.experiment import check_batch, check_model
 from spanbert_jax.corpus.files import write_file
 from spanbert_jax.data.batch import TaskBatch
-from spanbert_jax.data.task_batches import Chosen
+from spanbert_jax.data.task_batches import Chosen, RowBatches
 from spanbert_jax.errors import UserError, require
 from spanbert_jax.tasks.objective import objective_of
-from spanbert_jax.tasks.splits import TaskData, judge
+from spanbert_jax.tasks.splits import TaskData, TaskSplit, judge
 from spanbert_jax.tasks.task import Settings, Verdict
 from spanbert_jax.training.checkpoint import (
     Checkpoints,
@@ -29,7 +30,13 @@ from spanbert_jax.training.checkpoint import (
 )
 from spanbert_jax.training.compiling import Compiler, OfManyShapes
 from spanbert_jax.training.console import Console
-from spanbert_jax.training.fine_tuning import build, rhythm, workload
+from spanbert_jax.training.fine_tuning import (
+    build,
+    even_batch_size,
+    rhythm,
+    tokens_to_compile,
+    workload,
+)
 from spanbert_jax.training.host_memory import give_back_freed_memory
 from spanbert_jax.training.interrupts import StopRequest
 from spanbert_jax.training.loop import Drive, Progress, run_loop
@@ -87,7 +94,12 @@ class TaskRun:
         self._per_epoch = config.training.steps_per_epoch(len(data.train.rows.rows))
         self._mesh = make_mesh(config.mesh)
         objective = objective_of(data.task, data.tables, start.model, config.compute)
-        self._plan = self._planned()
+        self._rows = self._padded(data.train.rows)
+        self._plan = self._planned(self._rows)
+        self._eval_size = even_batch_size(
+            len(data.dev.rows.rows), at_most=config.training.eval_batch_size, mesh=self._mesh
+        )
+        self._dev = self._padded_dev()
         with jax.set_mesh(self._mesh):
             self._assembly = build(
                 config, objective, self._mesh, num_steps=self._loop.num_steps,
@@ -155,12 +167,12 @@ class TaskRun:
         self._console.message(
             f"compiling for rows of {', '.join(map(str, sorted(first_of)))} tokens"
         )
-        state, dev = self._assembly.abstract_state, self._data.dev.rows
+        state, dev = self._assembly.abstract_state, self._dev.rows
         # The longest take longest.
         lengths = sorted(first_of, reverse=True)
         batches = [self._batch(first_of[length]) for length in lengths]
         self._train_step.compile_for(compiler, state, batches)
-        size = self._config.training.eval_batch_size
+        size = self._eval_size
         of_dev = (dev.batch(each, batch_size=size) for each in dev.longest_first(batch_size=size))
         self._eval_step.compile_for(compiler, state.params, of_dev)
 
@@ -183,9 +195,26 @@ class TaskRun:
         say(summary)
         return Progress(0, state.replace(params=params))
 
-    def _planned(self) -> list[Chosen]:
+    def _padded(self, rows: RowBatches) -> RowBatches:
+        """Rows to train on, padded to the lengths that suit the run."""
+        return rows.with_lengths(
+            self._planned(rows), batch_size=self._config.training.batch_size,
+            tokens_to_compile=tokens_to_compile(self._mesh),
+        )  # fmt: skip
+
+    def _padded_dev(self) -> TaskSplit:
+        """Dev, padded to lengths that are worth it by how often it is scored."""
+        dev, size = self._data.dev, self._eval_size
+        times = self._loop.num_steps // self._loop.eval_every + 1
+        rows = dev.rows.with_lengths(
+            dev.rows.longest_first(batch_size=size), batch_size=size,
+            tokens_to_compile=tokens_to_compile(self._mesh) // times,
+        )  # fmt: skip
+        return dataclasses.replace(dev, rows=rows)
+
+    def _planned(self, rows: RowBatches) -> list[Chosen]:
         """The rows of every step of the run."""
-        training, rows = self._config.training, self._data.train.rows
+        training = self._config.training
         epochs = (
             rows.epoch(
                 epoch, batch_size=training.batch_size, seed=training.seed, order=training.order
@@ -196,7 +225,7 @@ class TaskRun:
         return list(steps)
 
     def _batch(self, chosen: Chosen) -> TaskBatch:
-        return self._data.train.rows.batch(chosen, batch_size=self._config.training.batch_size)
+        return self._rows.batch(chosen, batch_size=self._config.training.batch_size)
 
     def _workload(self) -> Any:
         return workload(
@@ -238,8 +267,8 @@ class TaskRun:
             return self._eval_step(params, on_devices)
 
         return judge(
-            self._data.dev, self._data.task, tables=self._data.tables, settings=settings,
-            batch_size=self._config.training.eval_batch_size, run=run,
+            self._dev, self._data.task, tables=self._data.tables, settings=settings,
+            batch_size=self._eval_size, run=run,
         )  # fmt: skip
 
     def finish(self) -> Result:
