@@ -79,7 +79,9 @@ dev, such as the threshold for no answer, is applied as the checkpoint keeps it.
 answers there are predictions alone.
 
 spanbert evaluate /runs/squad2 --task.dev test.json
+
 spanbert evaluate /runs/rte --task.dev test.tsv --submission
+
 spanbert evaluate /runs/squad2 --task.dev dev.json --predictions predictions.json
 """
 
@@ -101,6 +103,7 @@ Answer questions, each from a context of any length: the answer, where it begins
 context (in characters), its probability, and the next best ones.
 
 spanbert predict answer --checkpoint /runs/squad2 "Where was Ada born?" --context-file ada.txt
+
 echo '{"question": "Where was Ada born?", "context": "Ada was born in London."}' |
     spanbert predict answer --checkpoint /runs/squad2
 """
@@ -109,6 +112,7 @@ CLASSIFY_HELP = """\
 Classify texts, or pairs of texts.
 
 spanbert predict classify --checkpoint /runs/sst2 "A masterpiece."
+
 spanbert predict classify --checkpoint /runs/sst2 --file texts.jsonl > labels.jsonl
 """
 

@@ -2,9 +2,10 @@
 folder with its best checkpoint, predictions and scores.
 """
 
+import dataclasses
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,10 +16,10 @@ from spanbert_jax.config import FinetuneConfig, ModelConfig
 from spanbert_jax.config.experiment import check_batch, check_model
 from spanbert_jax.corpus.files import write_file
 from spanbert_jax.data.batch import TaskBatch
-from spanbert_jax.data.task_batches import Chosen
+from spanbert_jax.data.task_batches import Chosen, RowBatches
 from spanbert_jax.errors import UserError, require
 from spanbert_jax.tasks.objective import objective_of
-from spanbert_jax.tasks.splits import TaskData, judge
+from spanbert_jax.tasks.splits import TaskData, TaskSplit, judge
 from spanbert_jax.tasks.task import Settings, Task, Verdict
 from spanbert_jax.training.checkpoint import (
     Checkpoints,
@@ -27,8 +28,16 @@ from spanbert_jax.training.checkpoint import (
     TaskOrigin,
     load_run,
 )
+from spanbert_jax.training.compiling import Compiler, OfManyShapes
 from spanbert_jax.training.console import Console
-from spanbert_jax.training.fine_tuning import build, rhythm, workload
+from spanbert_jax.training.fine_tuning import (
+    build,
+    even_batch_size,
+    rhythm,
+    tokens_to_compile,
+    workload,
+)
+from spanbert_jax.training.host_memory import give_back_freed_memory
 from spanbert_jax.training.interrupts import StopRequest
 from spanbert_jax.training.loop import Drive, Progress, run_loop
 from spanbert_jax.training.mesh import make_mesh
@@ -86,11 +95,19 @@ class TaskRun:
         self._per_epoch = config.training.steps_per_epoch(len(data.train.rows.rows))
         self._mesh = make_mesh(config.mesh)
         objective = objective_of(data.task, data.tables, start.model, config.compute)
+        self._rows = self._padded(data.train.rows)
+        self._plan = self._planned(self._rows)
+        self._eval_size = even_batch_size(
+            len(data.dev.rows.rows), at_most=config.training.eval_batch_size, mesh=self._mesh
+        )
+        self._dev = self._padded_dev()
         with jax.set_mesh(self._mesh):
             self._assembly = build(
                 config, objective, self._mesh, num_steps=self._loop.num_steps,
-                example=self._batch(self._chosen(0)[0]),
+                example=self._batch(self._plan[0]),
             )  # fmt: skip
+        self._train_step = OfManyShapes(self._assembly.train_step)
+        self._eval_step = OfManyShapes(self._assembly.eval_step)
         self._verdict = Verdict(None, {}, {})
 
     @property
@@ -125,18 +142,40 @@ class TaskRun:
                 task=TaskOrigin(self._start.model, data.tables), ranking=self._ranking,
             ) as checkpoints,
         ):  # fmt: skip
-            start = self._beginning(checkpoints)
+            taken = checkpoints.latest_step() or 0
+            with Compiler() as compiler:
+                self._compile(compiler, self._plan[taken:])
+                start = self._beginning(checkpoints)
+            give_back_freed_memory()
             if start.step == self._loop.num_steps:
                 return start
+            rows = map(self._batch, self._plan[start.step :])
             with (
                 open_metrics(config.workdir, start_step=start.step) as writer,
-                ReadAhead(self._assembly.on_devices(self._batches(start.step))) as batches,
+                ReadAhead(self._assembly.on_devices(rows)) as batches,
             ):
                 return run_loop(
                     start, drive=self._drive(batches), training=self._loop, checkpoint=self._keep,
                     checkpoints=checkpoints, meter=Meter(self._workload()),
                     watcher=RunWatcher(self._console, writer), stop=stop,
                 )  # fmt: skip
+
+    def _compile(self, compiler: Compiler, plan: Sequence[Chosen]) -> None:
+        """Begin to compile what a run of these steps, and what scores dev, will need."""
+        if not plan:
+            return
+        first_of = {chosen.length: chosen for chosen in reversed(plan)}
+        self._console.message(
+            f"compiling for rows of {', '.join(map(str, sorted(first_of)))} tokens"
+        )
+        state, dev = self._assembly.abstract_state, self._dev.rows
+        # The longest take longest.
+        lengths = sorted(first_of, reverse=True)
+        batches = [self._batch(first_of[length]) for length in lengths]
+        self._train_step.compile_for(compiler, state, batches)
+        size = self._eval_size
+        of_dev = (dev.batch(each, batch_size=size) for each in dev.longest_first(batch_size=size))
+        self._eval_step.compile_for(compiler, state.params, of_dev)
 
     def _beginning(self, checkpoints: Checkpoints) -> Progress:
         say, step = self._console.message, checkpoints.latest_step()
@@ -157,34 +196,48 @@ class TaskRun:
         say(summary)
         return Progress(0, state.replace(params=params))
 
-    def _chosen(self, epoch: int) -> list[Chosen]:
+    def _padded(self, rows: RowBatches) -> RowBatches:
+        """Rows to train on, padded to the lengths that suit the run."""
+        return rows.with_lengths(
+            self._planned(rows), batch_size=self._config.training.batch_size,
+            tokens_to_compile=tokens_to_compile(self._mesh),
+        )  # fmt: skip
+
+    def _padded_dev(self) -> TaskSplit:
+        """Dev, padded to lengths that are worth it by how often it is scored."""
+        dev, size = self._data.dev, self._eval_size
+        times = self._loop.num_steps // self._loop.eval_every + 1
+        rows = dev.rows.with_lengths(
+            dev.rows.longest_first(batch_size=size), batch_size=size,
+            tokens_to_compile=tokens_to_compile(self._mesh) // times,
+        )  # fmt: skip
+        return dataclasses.replace(dev, rows=rows)
+
+    def _planned(self, rows: RowBatches) -> list[Chosen]:
+        """The rows of every step of the run."""
         training = self._config.training
-        return self._data.train.rows.epoch(
-            epoch, batch_size=training.batch_size, seed=training.seed, order=training.order
+        epochs = (
+            rows.epoch(
+                epoch, batch_size=training.batch_size, seed=training.seed, order=training.order
+            )
+            for epoch in itertools.count()
         )
+        steps = itertools.islice(itertools.chain.from_iterable(epochs), self._loop.num_steps)
+        return list(steps)
 
     def _batch(self, chosen: Chosen) -> TaskBatch:
-        return self._data.train.rows.batch(chosen, batch_size=self._config.training.batch_size)
-
-    def _batches(self, first_step: int) -> Iterator[TaskBatch]:
-        """The batch of every step after `first_step`: of an epoch that is found by its number."""
-        epoch, index = divmod(first_step, self._per_epoch)
-        chosen = itertools.chain.from_iterable(map(self._chosen, itertools.count(epoch)))
-        last = index + self._loop.num_steps - first_step
-        return map(self._batch, itertools.islice(chosen, index, last))
+        return self._rows.batch(chosen, batch_size=self._config.training.batch_size)
 
     def _workload(self) -> Any:
-        epochs = range(-(-self._loop.num_steps // self._per_epoch))
-        lengths = [chosen.length for epoch in epochs for chosen in self._chosen(epoch)]
         return workload(
-            self._config, self._start.model, lengths=lengths[: self._loop.num_steps],
+            self._config, self._start.model, lengths=[chosen.length for chosen in self._plan],
             steps_per_epoch=self._per_epoch,
         )  # fmt: skip
 
     def _drive(self, batches: Iterator[TaskBatch]) -> Drive:
         length, size = self._config.task.max_length, self._config.training.batch_size
         return Drive(
-            train_step=self._assembly.train_step,
+            train_step=self._train_step,
             batches=batches,
             evaluate=self._evaluate,
             position=lambda step: DataPosition(step * size, length),
@@ -207,11 +260,11 @@ class TaskRun:
 
         def run(batch: TaskBatch) -> dict[str, jax.Array]:
             (on_devices,) = self._assembly.on_devices([batch])
-            return self._assembly.eval_step(params, on_devices)
+            return self._eval_step(params, on_devices)
 
         verdict = judge(
-            self._data.dev, self._data.task, tables=self._data.tables, settings=settings,
-            batch_size=self._config.training.eval_batch_size, run=run,
+            self._dev, self._data.task, tables=self._data.tables, settings=settings,
+            batch_size=self._eval_size, run=run,
         )  # fmt: skip
         _check_scored(verdict, self._data.task)
         return verdict

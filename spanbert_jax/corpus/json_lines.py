@@ -53,13 +53,23 @@ class JsonLinesSource:
                 f"{where}: field {self.field!r} must be text, "
                 f"found {type(record[self.field]).__name__}; name another field after #"
             )
-        text = record[self.field]
-        if "\\ud" in line.lower() and any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise UserError(
-                f"{where}: field {self.field!r} holds half of a surrogate pair (an escape \\ud800 "
-                "to \\udfff), which is no character; write the line anew as UTF-8"
-            )
-        return text
+        return characters(record[self.field], what=f"field {self.field!r}", where=where)
+
+
+def characters(text: str, *, what: str, where: str) -> str:
+    """The text, which an escape of JSON may have given what no file can hold.
+
+    Raises:
+        UserError: it holds half of a surrogate pair.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{where}: {what} holds half of a surrogate pair (an escape \\ud800 to \\udfff), "
+            "which is no character; write it anew as UTF-8"
+        ) from error
+    return text
 
 
 def parse_object(

@@ -131,15 +131,9 @@ class TfdsSource:
         Text is a string, a class label its name, or None where it is not known (-1); fields inside
         fields are named as data/star_rating.
         """
-        import tensorflow_datasets as tfds
-
         self._prepare()
         self._check_split()
-        labels = {
-            name: feature
-            for name, feature in _flat(self._builder.info.features).items()
-            if isinstance(feature, tfds.features.ClassLabel)
-        }
+        labels = _class_labels(self._builder.info.features)
         for part in self.parts:
             for where, example in self._examples(part):
                 yield (
@@ -182,6 +176,21 @@ def _decoded(value: bytes, where: str) -> str:
         ) from error
 
 
+def _class_labels(feature: Any, path: str = "") -> dict[str, Any]:
+    """The class labels of a dataset, by the name of their field, those inside sequences too."""
+    import tensorflow_datasets as tfds
+
+    while isinstance(feature, tfds.features.Sequence):
+        feature = feature.feature
+    if isinstance(feature, tfds.features.ClassLabel):
+        return {path: feature}
+    labels: dict[str, Any] = {}
+    if isinstance(feature, tfds.features.FeaturesDict):
+        for name, inner in feature.items():
+            labels |= _class_labels(inner, f"{path}/{name}" if path else name)
+    return labels
+
+
 def _flat(fields: Any, path: str = "") -> dict[str, Any]:
     """{"data": {"stars": 4}, "n": 1} -> {"data/stars": 4, "n": 1}"""
     flat: dict[str, Any] = {}
@@ -193,8 +202,9 @@ def _flat(fields: Any, path: str = "") -> dict[str, Any]:
 
 
 def _label(value: Any, feature: Any) -> Any:
-    if getattr(value, "ndim", 0):
-        return [feature.int2str(int(label)) for label in value]
+    value = _listed(value)
+    if isinstance(value, list):
+        return [_label(each, feature) for each in value]
     return feature.int2str(int(value)) if value >= 0 else None
 
 
@@ -202,5 +212,13 @@ def _plain(value: Any, where: str) -> Any:
     """A value of numpy or TensorFlow as Python has it."""
     if isinstance(value, bytes):
         return _decoded(value, where)
-    value = value.tolist() if hasattr(value, "tolist") else value
+    value = _listed(value)
     return [_plain(item, where) for item in value] if isinstance(value, list) else value
+
+
+def _listed(value: Any) -> Any:
+    """An array, or rows of any lengths, as lists."""
+    for method in ("tolist", "to_list"):
+        if hasattr(value, method):
+            return getattr(value, method)()
+    return value

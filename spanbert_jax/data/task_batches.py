@@ -4,6 +4,7 @@ The order of an epoch is a function of (seed, epoch) alone, so that a resumed ru
 without replaying any.
 """
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from spanbert_jax.data.batch import TaskBatch, TaskRow
+from spanbert_jax.data.task_lengths import cheapest_lengths, padded_to
 from spanbert_jax.errors import UserError
 
 Order = Literal["bucketed", "random_sorted"]
@@ -61,6 +63,7 @@ class RowBatches:
                 "makes it"
             )
         self._max_length = max_length
+        self._padded_to: tuple[int, ...] = ()
         self._per_token = per_token
         self._pad_id = pad_id
 
@@ -72,6 +75,20 @@ class RowBatches:
     def num_full_rows(self) -> int:
         """Rows that leave no token free: what they were made of may be longer."""
         return int(np.sum(self._lengths == self._max_length))
+
+    def with_lengths(
+        self, plan: Sequence[Chosen], *, batch_size: int, tokens_to_compile: int
+    ) -> "RowBatches":
+        """The same rows, padded to the lengths that are cheapest for the batches of `plan`.
+
+        tokens_to_compile: as of `cheapest_lengths`.
+        """
+        padded = copy.copy(self)
+        padded._padded_to = cheapest_lengths(
+            [self._longest(chosen.row_numbers) for chosen in plan], max_length=self._max_length,
+            batch_size=batch_size, tokens_to_compile=tokens_to_compile,
+        )  # fmt: skip
+        return padded
 
     def epoch(self, epoch: int, *, batch_size: int, seed: int, order: Order) -> list[Chosen]:
         """The batches of an epoch: each row once; the last one may be smaller."""
@@ -115,8 +132,13 @@ class RowBatches:
         )  # fmt: skip
 
     def _padded(self, row_numbers: Int64[np.ndarray, " rows"]) -> Chosen:
-        longest = int(self._lengths[row_numbers].max())
-        return Chosen(row_numbers, padded_length(longest, self._max_length))
+        longest = self._longest(row_numbers)
+        # A part of an epoch was planned for, perhaps, of which this batch is none.
+        fitted = padded_to(longest, self._padded_to)
+        return Chosen(row_numbers, fitted or padded_length(longest, self._max_length))
+
+    def _longest(self, row_numbers: Int64[np.ndarray, " rows"]) -> int:
+        return int(self._lengths[row_numbers].max())
 
     @cached_property
     def fingerprint(self) -> str:

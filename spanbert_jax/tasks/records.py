@@ -154,6 +154,11 @@ def _delimited_records(
     for number, fields in lines:
         if not fields:
             continue
+        if columns and fields == names:
+            raise UserError(
+                f"{file}:{number}: must be a record, found the names of the columns; leave out "
+                "--task.columns, since the file has them"
+            )
         if not names:
             names = _header(fields, where=f"{file}:{number}")
         elif len(fields) == len(names):

@@ -1,5 +1,6 @@
 """Reads whole files of examples, local or gs://. In: a path. Out: its text or its lines."""
 
+import bz2
 import gzip
 import zlib
 from collections.abc import Iterator
@@ -7,9 +8,11 @@ from collections.abc import Iterator
 from spanbert_jax.corpus.files import as_path
 from spanbert_jax.errors import UserError
 
+_DECOMPRESS = {".gz": gzip.decompress, ".bz2": bz2.decompress}
+
 
 def read_text(path: str) -> str:
-    """The text of a UTF-8 file, decompressed where its name ends in .gz.
+    """The text of a UTF-8 file, decompressed where its name ends in .gz or .bz2.
 
     Raises:
         UserError: there is no such file, or it is damaged, or no UTF-8 text.
@@ -19,10 +22,8 @@ def read_text(path: str) -> str:
         found = "a folder" if file.exists() else "no such file"
         raise UserError(f"{path}: must be a file of examples, found {found}; check the path")
     try:
-        content = file.read_bytes()
-        if file.suffix == ".gz":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
+        content = _DECOMPRESS.get(file.suffix, bytes)(file.read_bytes())
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UserError(
             f"{path}: is damaged, cut off or cannot be read ({error}); copy or download it again"
         ) from error
@@ -30,9 +31,9 @@ def read_text(path: str) -> str:
         # A mark of byte order is no part of the first word.
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = content[: error.start].count(b"\n") + 1
         raise UserError(
-            f"{path}:{line}: must be UTF-8 text, found byte 0x{content[error.start]:02x}; convert "
+            f"{path}:{line}: text must be UTF-8, found byte 0x{content[error.start]:02x}; convert "
             "the file, for instance with `iconv -f latin1 -t utf-8`"
         ) from error
 

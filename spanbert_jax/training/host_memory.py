@@ -30,6 +30,16 @@ def keep_freed_memory() -> bool:
     return all(mallopt(name, value) == 1 for name, value in settings)
 
 
+def give_back_freed_memory() -> None:
+    """Give the kernel what lies free at the moment; what is freed from now on is kept again.
+
+    For moments between many steps, such as an evaluation: what comes and goes then would lie where
+    the temporaries of a step were, which would find another place and leave this one occupied.
+    """
+    if _will_compute_on_cpu() and platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _will_compute_on_cpu() -> bool:
     platforms = os.environ.get("JAX_PLATFORMS")
     if platforms:

@@ -114,3 +114,29 @@ def test_a_row_that_is_too_long_is_refused_with_its_example() -> None:
     assert batches_of([512, 3]).num_full_rows == 1
     with pytest.raises(UserError, match="--task.max-length 512: .* found one of 513 tokens, of ex"):
         batches_of([3, 513])
+
+
+def test_batches_of_a_number_of_tokens_are_as_the_docstring_says() -> None:
+    batches = batches_of([500, 40, 30, 20]).by_tokens(8_192)
+    found = [(chosen.row_numbers.tolist(), chosen.length, rows) for chosen, rows in batches]
+    assert found == [([0], 512, 1), ([1, 2, 3], 64, 4)]
+
+
+@pytest.mark.parametrize("num_rows", [0, 1, 7, 1_000])
+def test_every_row_is_in_one_batch_of_few_shapes_within_the_tokens(num_rows: int) -> None:
+    lengths = np.random.default_rng(0).integers(3, 512, num_rows).tolist()
+    batches = batches_of(lengths).by_tokens(2_048)
+    seen = [number for chosen, _ in batches for number in chosen.row_numbers.tolist()]
+    assert sorted(seen) == list(range(num_rows))
+    for chosen, rows in batches:
+        assert len(chosen.row_numbers) <= rows and rows * chosen.length <= 2_048
+        assert max(lengths[number] for number in chosen.row_numbers) <= chosen.length
+    assert len({(chosen.length, rows) for chosen, rows in batches}) <= 12
+
+
+def test_other_labels_have_another_fingerprint() -> None:
+    one, other = (
+        RowBatches([row(3, label=label)], max_length=8, per_token=frozenset(), pad_id=0)
+        for label in (0, 1)
+    )
+    assert one.fingerprint != other.fingerprint

@@ -68,6 +68,12 @@ def test_columns_can_be_named_where_the_first_line_does_not(tmp_path):
     assert values(place, columns=("label", "text"))[0] == {"label": "1", "text": "good"}
 
 
+def test_columns_that_the_file_names_too_are_no_record(tmp_path):
+    place = write(tmp_path / "a.csv", "label,text\n1,good\n")
+    with pytest.raises(UserError, match=f"{place}:1: .* leave out --task.columns"):
+        read_table(place, columns=("label", "text"))
+
+
 def test_ragged_lines_are_left_out_only_where_asked_and_then_named(tmp_path):
     place = write(tmp_path / "a.tsv", "a\tb\n1\t2\n3\n4\t5\t6\n")
     table = read_table(place, leave_out_ragged=True)

@@ -14,6 +14,7 @@ PLACES = (
     "tfds:tiny_reviews#train",
     "tfds:tiny_reviews@dev",
     "tfds:tiny_review@train",
+    "tfds:tiny_topics@train",
 )
 
 
@@ -41,6 +42,14 @@ def test_every_example_is_a_record_whose_inner_fields_are_columns(results):
     ]
     places = {record[0] for record in records}
     assert places == {f"tiny_reviews/1.0.0@train:{number}" for number in range(2)}
+
+
+def test_class_labels_inside_sequences_are_names_too(results):
+    ((_, values),) = results["tfds:tiny_topics@train"]["records"]
+    assert values == {
+        "text": "Text.", "topics": ["war", "art"], "spans/start": [3, 3],
+        "spans/topic": ["art", "art"], "words": [["A", "b"], ["c"]],
+    }  # fmt: skip
 
 
 def test_a_split_can_be_cut_and_stand_behind_either_sign(results):

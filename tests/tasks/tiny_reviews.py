@@ -41,6 +41,36 @@ class TinyReviews(tfds.core.GeneratorBasedBuilder):
             yield stars, {"data": data, "tags": ["a", "b"][: stars // 3]}
 
 
+class TinyTopics(tfds.core.GeneratorBasedBuilder):
+    """Several class labels a text, and fields in a sequence, as squad has its answers."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        topic = tfds.features.ClassLabel(names=["art", "news", "war"])
+        spans = {"start": Scalar(np.int32), "topic": topic}
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(
+                {
+                    "text": Text(),
+                    "topics": tfds.features.Sequence(topic),
+                    "spans": tfds.features.Sequence(spans),
+                    "words": tfds.features.Sequence(tfds.features.Sequence(Text())),
+                }
+            ),
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        span = {"start": 3, "topic": "art"}
+        words = [["A", "b"], ["c"]]
+        topics = ["war", "art"]
+        yield 0, {"text": "Text.", "topics": topics, "spans": [span, span], "words": words}
+
+
 class TinyGlue(tfds.core.GeneratorBasedBuilder):
     """SST-2, STS-B and both parts of MNLI in the form that glue/* has there; -1 is not known."""
 

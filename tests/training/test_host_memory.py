@@ -51,3 +51,26 @@ def test_nothing_is_changed_where_an_accelerator_is_asked_for(
 
     monkeypatch.setenv("JAX_PLATFORMS", "tpu,cpu")
     assert not keep_freed_memory()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator alone gives memory back so")
+def test_what_lies_free_is_given_back_when_asked_and_what_is_in_use_stays() -> None:
+    program = """
+import numpy as np
+from spanbert_jax.training.host_memory import give_back_freed_memory, keep_freed_memory
+keep_freed_memory()
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4_096 >> 20
+freed, used = np.ones(1 << 25), np.ones(1 << 20)
+del freed
+before = resident()
+give_back_freed_memory()
+print(before - resident(), used.sum() == 1 << 20)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    megabytes, kept = result.stdout.split()
+    assert int(megabytes) > 200
+    assert kept == "True"

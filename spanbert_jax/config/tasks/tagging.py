@@ -43,7 +43,7 @@ class TaggingConfig(TaskConfig):
     io: also of bare types (PER, O)."""
     window_overlap: int = 32
     """Pieces that the windows of a sentence longer than max_length have in common; at most half of
-    a window."""
+    a window. The method spans finds what lies whole in a window."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from spanbert_jax.corpus.json_lines import characters
 from spanbert_jax.errors import UserError
 
 Answer = str | tuple[str, ...] | float
@@ -38,7 +39,9 @@ def read_label_set(value: Any, *, where: str, separator: str) -> tuple[str, ...]
     """
     if value is None:
         return None
-    parts = value if isinstance(value, list | tuple) else str(value).split(separator)
+    if isinstance(value, str):
+        value = value.split(separator)
+    parts = value if isinstance(value, list | tuple) else [value]
     labels = {read_label(part, where=where) for part in parts} - {None}
     for label in labels:
         if separator in str(label):
@@ -82,14 +85,7 @@ def read_text(value: Any, *, column: str, where: str) -> str:
             f"{where}: {column!r} must be text, found {type(value).__name__}; mend the record, or "
             "name another column"
         )
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise UserError(
-            f"{where}: {column!r} holds half of a surrogate pair (an escape \\ud800 to \\udfff), "
-            "which is no character; write the record anew as UTF-8"
-        ) from error
-    return value
+    return characters(value, what=repr(column), where=where)
 
 
 def answer_text(answer: Answer, *, separator: str) -> str:
@@ -109,10 +105,26 @@ def labels_of(answer: Answer) -> Sequence[str]:
     return answer if isinstance(answer, tuple) else ()
 
 
+def check_among(answer: Answer | None, labels: Sequence[str], *, where: str) -> None:
+    """Raise `UserError` where a label is none of `labels`, if there are any."""
+    for label in labels_of(answer) if labels and answer is not None else ():
+        if label not in labels:
+            raise UserError(
+                f"{where}: label {label!r} must be one of {listed(labels)}; mend the line, or "
+                "name the column that holds labels"
+            )
+
+
+def listed(labels: Sequence[str]) -> str:
+    """The first twenty labels, and how many more there are."""
+    more = f" and {len(labels) - 20} more" if len(labels) > 20 else ""
+    return ", ".join(map(repr, labels[:20])) + more
+
+
 def _checked(text: str, *, where: str) -> str:
     if any(letter in text for letter in "\t\n\r"):
         raise UserError(
             f"{where}: {text[:40]!r} must be one line without tabs, as it stands in a file of "
             "predictions; name another column for labels or ids"
         )
-    return text
+    return characters(text, what="a label or an id", where=where)

@@ -5,7 +5,14 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from spanbert_jax.errors import UserError
-from spanbert_jax.tasks.classification.answers import Answer, labels_of, read_id, read_text
+from spanbert_jax.tasks.classification.answers import (
+    Answer,
+    check_among,
+    labels_of,
+    listed,
+    read_id,
+    read_text,
+)
 from spanbert_jax.tasks.classification.kinds import Kind
 from spanbert_jax.tasks.records import Record, Table, require_column
 from spanbert_jax.tasks.task import Dataset
@@ -73,7 +80,7 @@ _FLAGS = ("--task.text-column", "--task.text-pair-column", "--task.label-column"
 
 
 def check_labels(examples: Iterable[TextExample], labels: Sequence[str]) -> None:
-    """Raise `UserError` where an answer is none of the labels that were trained on."""
+    """Raise `UserError` where an answer, if known, is no label that was trained on."""
     known = set(labels)
     unseen: Counter[str] = Counter()
     first: dict[str, str] = {}
@@ -86,7 +93,7 @@ def check_labels(examples: Iterable[TextExample], labels: Sequence[str]) -> None
         found = ", ".join(f"{label!r} ({count}, first {first[label]})"
                           for label, count in unseen.most_common(5))  # fmt: skip
         raise UserError(
-            f"labels must be among those of the training data ({_listed(labels)}), found {found}"
+            f"labels must be among those of the training data ({listed(labels)}), found {found}"
             f"{', ...' if len(unseen) > 5 else ''}; correct them, or train with examples of them"
         )
 
@@ -96,12 +103,7 @@ def _example(
 ) -> TextExample:
     where, values = record
     answer = kind.read(values.get(layout.answer), where=where)
-    for label in labels_of(answer) if labels and answer is not None else ():
-        if label not in labels:
-            raise UserError(
-                f"{where}: label {label!r} must be one of {_listed(labels)}; mend the line, or "
-                "name the column that holds labels"
-            )
+    check_among(answer, labels, where=where)
     return TextExample(
         text=_text(record, layout.text),
         text_pair=_text_pair(record, layout.text_pair),
@@ -127,12 +129,6 @@ def _text_pair(record: Record, column: str) -> str | None:
     return _text(record, column)
 
 
-def _listed(labels: Sequence[str]) -> str:
-    """The first twenty labels, and how many more there are."""
-    more = f" and {len(labels) - 20} more" if len(labels) > 20 else ""
-    return ", ".join(map(repr, labels[:20])) + more
-
-
 def _ragged_notes(table: Table) -> list[str]:
     if not table.ragged:
         return []
@@ -144,7 +140,7 @@ def _empty_notes(examples: Sequence[TextExample]) -> list[str]:
     empty = [
         example
         for example in examples
-        if not example.text.strip() or (example.text_pair or "x").strip() == ""
+        if not all(text.strip() for text in (example.text, example.text_pair) if text is not None)
     ]
     return [f"{len(empty)} texts are empty, first {empty[0].where}: kept"] if empty else []
 

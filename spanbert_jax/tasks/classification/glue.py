@@ -1,5 +1,6 @@
 """The nine tasks of GLUE: official files in, official scores and submission files out."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from spanbert_jax.config.tasks import GlueConfig
 from spanbert_jax.corpus.documents import Reading
 from spanbert_jax.corpus.paths import read_lines
+from spanbert_jax.errors import UserError
 from spanbert_jax.tasks.classification import metrics
 from spanbert_jax.tasks.classification.answers import Answer
 from spanbert_jax.tasks.classification.examples import Layout, TextExample, examples_of
@@ -57,11 +59,23 @@ class Glue(TextTask):
             columns=() if is_tfds else _headerless(path, form),
             leave_out_ragged=training and form.has_ragged_lines,
         )
+        layout = _layout(table, form)
+        self._check_columns(path, table, layout)
         dataset = examples_of(
-            table, _layout(table, form), place=path, kind=self.kind, labels=form.labels,
+            table, layout, place=path, kind=self.kind, labels=form.labels,
             training=training,
         )  # fmt: skip
         return _in_part(dataset, _part_of(path)) if self.config.glue_task == "mnli" else dataset
+
+    def _check_columns(self, path: str, table: Table, layout: Layout) -> None:
+        """Raise `UserError` for a file of another task, whose columns no flag names."""
+        for column in (layout.text, layout.text_pair):
+            if column and column not in table.columns:
+                raise UserError(
+                    f"{path}: must have the columns of GLUE's {self.config.glue_task}, has no "
+                    f"{column!r}, only {', '.join(map(repr, table.columns))}; name the official "
+                    "file, or read any table with configs/text_classification.py"
+                )
 
     def known_scores(
         self,
@@ -88,13 +102,20 @@ class Glue(TextTask):
     def submission_files(
         self, examples: Sequence[TextExample], verdict: Verdict, *, tables: Tables
     ) -> dict[str, str]:
-        """One file for the test set, as GLUE's server takes it; of MNLI one for each part."""
-        lines: dict[str, list[str]] = {}
+        """One file for the test set, as GLUE's server takes it; of MNLI one for each part.
+
+        In the order of their index: TensorFlow Datasets keeps a split in another one.
+        """
+        files: dict[str, list[tuple[str, str]]] = {}
         for example, prediction in zip(examples, verdict.predictions, strict=True):
-            name = self.format.submissions[example.part]
-            index = example.id.removeprefix(f"{example.part}-")
-            lines.setdefault(name, []).append(f"{index}\t{submitted(prediction.answer)}\n")
-        return {name: "index\tprediction\n" + "".join(rest) for name, rest in lines.items()}
+            index = example.id.removeprefix(f"{example.part}-") if example.part else example.id
+            line = (index, submitted(prediction.answer))
+            files.setdefault(self.format.submissions[example.part], []).append(line)
+        header = ("index", "prediction")
+        return {
+            name: "".join("\t".join(line) + "\n" for line in [header, *sorted(lines, key=_place)])
+            for name, lines in files.items()
+        }
 
 
 class GlueLabel(SingleLabel):
@@ -136,12 +157,19 @@ def submitted(answer: Answer) -> str:
     return answer if isinstance(answer, str) else f"{np.clip(answer, 0.0, 5.0):.3f}"
 
 
+def _place(line: tuple[str, str]) -> int:
+    """Where a line of a submission stands; what has no number keeps its place at the end."""
+    return int(line[0]) if line[0].isdecimal() else sys.maxsize
+
+
 def _part_of(path: str) -> str:
     """Which part of MNLI's evaluation a file holds, by its official name, or by its name here."""
     name = path.rpartition("/")[2]
     if MISMATCHED in name:
         return MISMATCHED
-    return DIAGNOSTIC if DIAGNOSTIC in name or path.startswith(f"{TFDS}glue/ax") else MATCHED
+    # The server calls the diagnostic set AX.
+    is_diagnostic = DIAGNOSTIC in name or name.lower().startswith(("ax.", "ax@"))
+    return DIAGNOSTIC if is_diagnostic else MATCHED
 
 
 def _in_part(dataset: Dataset[TextExample], part: str) -> Dataset[TextExample]:

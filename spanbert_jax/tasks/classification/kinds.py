@@ -89,9 +89,9 @@ class SingleLabel(Kind):
         return label_loss(logits, labels=targets, row_weights=row_weights, class_weights=weights)
 
     def balanced_weights(self, answers: Sequence[Answer], labels: Labels) -> list[float]:
-        """n / (classes x n of the class): their mean over the examples is 1."""
+        """n / (classes that occur x n of the class): their mean over the examples is 1."""
         counts = _counts(answers)
-        share = len(answers) / len(labels)
+        share = len(answers) / len(counts)
         return [share / counts[label] if counts[label] else 1.0 for label in labels]
 
     def predict(self, logits: np.ndarray, labels: Labels) -> Prediction:

@@ -67,6 +67,9 @@ def mcc(answers: Classes, predictions: Classes) -> float:
 def pearson(answers: Values, predictions: Values) -> float:
     """answers = [1, 2, 3], predictions = [2, 4, 6] -> 1.0"""
     first, second = (np.asarray(x, np.float64) for x in (answers, predictions))
+    # Their mean may differ from equal values by a rounding error, and so would correlate.
+    if np.ptp(first) == 0.0 or np.ptp(second) == 0.0:
+        return 0.0
     first, second = first - first.mean(), second - second.mean()
     # A root each: the product of two small spreads may be 0 where neither is.
     spread = np.sqrt(first @ first) * np.sqrt(second @ second)

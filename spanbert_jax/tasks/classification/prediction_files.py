@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 
 from spanbert_jax.errors import UserError
-from spanbert_jax.tasks.classification.answers import Answer, answer_text, labels_of, read_id
+from spanbert_jax.tasks.classification.answers import (
+    Answer,
+    answer_text,
+    check_among,
+    labels_of,
+    read_id,
+)
 from spanbert_jax.tasks.classification.examples import TextExample
 from spanbert_jax.tasks.classification.kinds import Kind, Prediction
 from spanbert_jax.tasks.records import read_table, require_column
@@ -32,12 +38,14 @@ def predictions_table(
 
 
 def read_predictions_table(
-    path: str, examples: Sequence[TextExample], *, kind: Kind
+    path: str, examples: Sequence[TextExample], *, kind: Kind, labels: Sequence[str]
 ) -> list[Answer]:
     """The predicted answers of `examples`, in their order.
 
+    labels: the only ones there may be; empty allows any.
+
     Raises:
-        UserError: no such table, or one for other examples.
+        UserError: no such table, or one for other examples or of other labels.
     """
     table = read_table(path, file_format="tsv")
     for column in ("id", "prediction"):
@@ -46,6 +54,7 @@ def read_predictions_table(
     for where, values in table.records:
         name = read_id(values["id"], where=where)
         answer = kind.read(values["prediction"], where=where)
+        check_among(answer, labels, where=where)
         if answer is None or name in found:
             raise UserError(
                 f"{where}: must predict one answer for {name!r}, found "

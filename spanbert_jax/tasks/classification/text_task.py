@@ -65,7 +65,7 @@ class TextTask(Task[TextExample]):
         training: bool,
     ) -> Iterator[TaskRow]:
         """One row an example: [CLS] text [SEP], and its second text and [SEP]."""
-        if training and self.kind.has_labels:
+        if self.kind.has_labels:
             check_labels(examples, tables["labels"])
         rows = text_rows(
             [example.text for example in examples],
@@ -100,8 +100,6 @@ class TextTask(Task[TextExample]):
         settings: Settings | None = None,
     ) -> Verdict:
         labels = tables["labels"]
-        if self.kind.has_labels:
-            check_labels(examples, labels)
         predictions = [self.kind.predict(np.asarray(out["logits"]), labels) for out in outputs]
         return Verdict(predictions, self.score(examples, predictions, labels), {})
 
@@ -144,7 +142,7 @@ class TextTask(Task[TextExample]):
 
     def read_predictions(self, path: str, examples: Sequence[TextExample]) -> Verdict:
         """Read predictions.tsv and score it."""
-        answers = read_predictions_table(path, examples, kind=self.kind)
+        answers = read_predictions_table(path, examples, kind=self.kind, labels=self.fixed_labels)
         given = [example.answer for example in examples if example.answer is not None]
         labels = self.fixed_labels or sorted(
             {label for answer in (*answers, *given) for label in labels_of(answer)}

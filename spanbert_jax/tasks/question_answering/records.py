@@ -1,6 +1,6 @@
 """JSON of questions, read with errors that name the file, the place and the reason.
 
-In: the text of files. Out: JSON values, checked to be what they should.
+In: their text. Out: JSON values, checked to be what they should.
 """
 
 import json

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from spanbert_jax.corpus.json_lines import characters
 from spanbert_jax.errors import UserError
 
 Span = tuple[int, int]
@@ -74,8 +75,11 @@ def checked(example: RelationExample) -> RelationExample:
     """The example.
 
     Raises:
-        UserError: an entity is no span of characters, or nothing but white space.
+        UserError: an entity is no span of characters, or nothing but white space; or there is what
+            is no character.
     """
+    written = (example.text, example.id, example.subject_type, example.object_type)
+    characters(" ".join([*written, example.relation or ""]), what="it", where=example.where)
     for name, (start, end) in (("subject", example.subject), ("object", example.object)):
         if not 0 <= start < end <= len(example.text):
             raise UserError(

@@ -104,7 +104,8 @@ def _spelling(name: str, signs: dict[str, str]) -> str:
     if name in AROUND:
         return signs[name.partition("_")[0]]
     role, _, kind = name.partition("=")
-    return " ".join([signs[role], *re.split(r"[\s_]+", kind.lower()), signs[role]])
+    words = filter(None, re.split(r"[\s_]+", kind.lower()))
+    return " ".join([signs[role], *words, signs[role]])
 
 
 def _encoded(text: str, tokenizer: Tokenizer) -> list[int]:

@@ -19,7 +19,11 @@ class Tacred(RelationTask):
     config: TacredConfig
 
     def read(self, path: str, *, training: bool) -> Dataset[RelationExample]:
-        return self.dataset(read_tacred(path), training=training)
+        examples, notes = self.dataset(read_tacred(path), training=training)
+        negative = self.config.negative_label
+        if training and not any(example.relation == negative for example in examples):
+            notes += (f"no example has --task.negative-label {negative}: all relations are scored",)
+        return Dataset(examples, notes)
 
     def labels(self, train: Sequence[RelationExample]) -> list[str]:
         """no_relation first, then by frequency; the first seen before others as frequent."""

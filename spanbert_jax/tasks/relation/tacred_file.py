@@ -37,7 +37,7 @@ def read_tacred(path: str) -> list[RelationExample]:
 def _example(record: Any, where: str) -> RelationExample:
     if not isinstance(record, dict):
         raise UserError(f"{where}: must be an object, found {type(record).__name__}; mend the file")
-    id = str(record.get("id", ""))
+    id = _name(record, "id")
     where = f"{where} (id {id})" if id else where
     words = record.get("token")
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
@@ -48,9 +48,15 @@ def _example(record: Any, where: str) -> RelationExample:
         raise UserError(f"{where}: relation must be a name, found {relation!r:.80}")
     return from_words(
         words, id=id, subject=(first, last), object=(others[0], others[1]), where=where,
-        subject_type=str(record.get("subj_type", "")), object_type=str(record.get("obj_type", "")),
+        subject_type=_name(record, "subj_type"), object_type=_name(record, "obj_type"),
         relation=relation,
     )  # fmt: skip
+
+
+def _name(record: dict[str, Any], name: str) -> str:
+    """As text; "" where it is null or missing."""
+    value = record.get(name)
+    return "" if value is None else str(value)
 
 
 def _position(record: dict[str, Any], name: str, where: str) -> int:

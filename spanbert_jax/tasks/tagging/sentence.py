@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from spanbert_jax.corpus.json_lines import characters
 from spanbert_jax.errors import UserError
 
 # Chinese characters and Japanese syllables are words of their own, as in BERT's tokenization.
@@ -32,6 +33,7 @@ def from_text(text: str, *, where: str) -> TaggedSentence:
     Raises:
         UserError: there is no word.
     """
+    characters(text, what="text", where=where)
     offsets = tuple(match.span() for match in _WORD.finditer(text))
     if not offsets:
         raise UserError(f"{where}: text must hold a word, found {text!r:.80}")
@@ -69,4 +71,5 @@ def words_of(tokens: Any, *, where: str) -> tuple[str, ...]:
         or not all(isinstance(token, str) and token for token in tokens)
     ):
         raise UserError(f"{where}: tokens must be a list of words, found {tokens!r:.80}")
+    characters(" ".join(tokens), what="a word", where=where)
     return tuple(tokens)

@@ -1,16 +1,18 @@
 """Reads sentences with tags. In: columns as CoNLL's, or JSON lines. Out: `TaggedSentence`s."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from spanbert_jax.config.tasks.tagging import TaggingConfig
-from spanbert_jax.corpus.json_lines import parse_object
+from spanbert_jax.corpus.json_lines import characters, parse_object
 from spanbert_jax.errors import UserError
 from spanbert_jax.tasks.tagging.schemes import detect, num_strays, read_tag, to_bio
 from spanbert_jax.tasks.tagging.sentence import TaggedSentence, words_of
 from spanbert_jax.tasks.text_files import read_lines
 
 DOCUMENT_START = "-DOCSTART-"
+_SPACES = re.compile(" +")
 _EXAMPLE = '{"tokens": [...], "tags": [...]}'
 
 
@@ -27,7 +29,8 @@ def read_sentences(path: str, config: TaggingConfig) -> Read:
     Raises:
         UserError: a line is malformed; names file, line and reason.
     """
-    is_json = path.lower().endswith((".jsonl", ".json", ".ndjson"))
+    name = path.lower().removesuffix(".gz").removesuffix(".bz2")
+    is_json = name.endswith((".jsonl", ".json", ".ndjson"))
     form = config.form if config.form != "auto" else "jsonl" if is_json else "columns"
     read = _json_sentences if form == "jsonl" else _column_sentences
     sentences = list(read(path, config))
@@ -68,6 +71,7 @@ def _json_sentences(path: str, config: TaggingConfig) -> Iterator[TaggedSentence
                 f"{where}: tags must be a list of {len(words)} tags, one a word, found "
                 f"{tags!r:.80}; mend the line"
             )
+        characters(" ".join(tags), what="a tag", where=where)
         read = (read_tag(tag, scheme=config.scheme, where=where) for tag in tags)
         yield TaggedSentence(words, tuple(read), where)
 
@@ -99,10 +103,13 @@ def _column_sentences(path: str, config: TaggingConfig) -> Iterator[TaggedSenten
 
 
 def _fields(line: str) -> list[str]:
-    """Columns of a line; none where it is blank."""
+    """Columns of a line; none where it is blank. Words may hold white space of other kinds, such
+    as spaces that do not break."""
     if not line.strip():
         return []
-    return [field.strip() for field in line.split("\t")] if "\t" in line else line.split()
+    if "\t" in line:
+        return [field.strip(" ") for field in line.split("\t")]
+    return _SPACES.split(line.strip(" "))
 
 
 def _checked_width(width: int, config: TaggingConfig, where: str) -> int:

@@ -23,8 +23,8 @@ NONE = 0
 
 
 class Spans(NamedTuple):
-    """Span classification: every span of at most max_span_words words that begins with a word which
-    its window judges, and ends in it."""
+    """Span classification: every span of at most max_span_words words, in one window that holds it:
+    that which judges its first word, or else the next one that it does not reach beyond."""
 
     config: TaggingConfig
 
@@ -52,7 +52,9 @@ class Spans(NamedTuple):
         """(words, widths) bool: the spans that a window judges."""
         first = np.arange(window.start, window.end)[:, None]
         last = first + np.arange(self.config.max_span_words)
-        return (window.judged_start <= first) & (first < window.judged_end) & (last < window.end)
+        own = (window.judged_start <= first) & (first < window.judged_end)
+        too_long_before = (first < window.judged_start) & (last >= window.previous_end)
+        return (own | too_long_before) & (last < window.end)
 
     def head(self, model: ModelConfig, dtype: Any, *, types: Sequence[str]) -> nn.Module:
         config = self.config

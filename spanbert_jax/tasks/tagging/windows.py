@@ -21,6 +21,8 @@ class Window(NamedTuple):
     judged_start: int
     """Of the words that two windows hold, each judges those nearer to its middle."""
     judged_end: int
+    previous_end: int
+    """Where the window before it ends, 0 of the first one."""
     first_pieces: np.ndarray
     """(words,) int32: position in the row of the first piece of each word."""
     last_pieces: np.ndarray
@@ -59,14 +61,19 @@ def windows_of(
     pieces = [each[:room] for each in pieces]
     spans = word_windows([len(each) for each in pieces], room=room, overlap=min(overlap, room // 2))
     bounds = [0, *((later + end) // 2 for (_, end), (later, _) in pairwise(spans)), len(pieces)]
-    for (start, end), (first, last) in zip(spans, pairwise(bounds), strict=True):
+    previous_ends = [0, *(end for _, end in spans[:-1])]
+    for (start, end), (first, last), previous in zip(
+        spans, pairwise(bounds), previous_ends, strict=True
+    ):
         inside = pieces[start:end]
         ends = np.cumsum([len(each) for each in inside], dtype=np.int32)
         starts = ends - [len(each) for each in inside] + 1
         ids = [token_id for each in inside for token_id in each]
         yield (
             np.array([tokenizer.cls_id, *ids, tokenizer.sep_id], np.int32),
-            Window(start, end, first, last, starts.astype(np.int32), ends, len(spans), cut),
+            Window(
+                start, end, first, last, previous, starts.astype(np.int32), ends, len(spans), cut
+            ),
         )
 
 

@@ -91,7 +91,7 @@ def answers_of(name: str) -> list:
 @pytest.mark.parametrize("name", list(LAYOUTS))
 def test_submissions_are_named_and_written_as_the_server_takes_them(name, tmp_path):
     columns = LAYOUTS[name][1]
-    rows = [("5", *cells(columns, {})[1:]), ("3", *cells(columns, {})[1:])]
+    rows = [("15", *cells(columns, {})[1:]), ("3", *cells(columns, {})[1:])]
     test = write(tmp_path / "test.tsv", columns, *rows)
     task = task_of(name)
     examples = task.read(test, training=False).examples
@@ -104,7 +104,8 @@ def test_submissions_are_named_and_written_as_the_server_takes_them(name, tmp_pa
         "wnli": "WNLI.tsv",
     }  # fmt: skip
     shown = ("0.000", "3.800") if name == "stsb" else (first, second)
-    assert files == {official[name]: f"index\tprediction\n5\t{shown[0]}\n3\t{shown[1]}\n"}
+    # By index, whatever the order of the data set.
+    assert files == {official[name]: f"index\tprediction\n3\t{shown[1]}\n15\t{shown[0]}\n"}
 
 
 def test_scores_that_are_submitted_lie_between_0_and_5():
@@ -150,8 +151,9 @@ def test_both_parts_of_mnli_are_scored_apart_and_the_matched_one_chooses(tmp_pat
     assert task.score(alone, predictions[:3], GLUE["mnli"].labels)["accuracy"] == 50.0
 
 
-def test_the_diagnostic_set_of_mnli_is_submitted_under_its_own_name(tmp_path):
-    path = write(tmp_path / "diagnostic.tsv", PAIR, ("0", "a", "b"))
+@pytest.mark.parametrize("file", ["diagnostic.tsv", "AX.tsv"])
+def test_the_diagnostic_set_of_mnli_is_submitted_under_its_own_name(file, tmp_path):
+    path = write(tmp_path / file, PAIR, ("0", "a", "b"))
     task = task_of("mnli")
     examples = task.read(path, training=False).examples
     files = task.submission_files(examples, Verdict([Prediction("neutral")], {}, {}), tables={})
@@ -197,7 +199,12 @@ def test_ragged_lines_of_qqp_are_counted_in_training_and_an_error_elsewhere(tmp_
         ("rte", (*PAIR, "label"), ("0", "a", "b", "maybe"), ":2: label 'maybe' must be one of"),
         ("stsb", (*PAIR, "score"), ("0", "a", "b", "high"), ":2: a score must be a number"),
         ("rte", (*PAIR, "labl"), ("0", "a", "b", "entailment"), "has no column 'label', only"),
-        ("sst2", ("index", "sentence1"), ("0", "a"), "the nearest one is 'sentence1'"),
+        (
+            "sst2",
+            ("index", "sentence1"),
+            ("0", "a"),
+            "the columns of GLUE's sst2, has no 'sentence'",
+        ),
         ("rte", (*PAIR, "label"), ("0", "a", "entailment"), ":2: must have 4 fields"),
     ],
 )

@@ -66,6 +66,8 @@ def test_what_has_no_value_is_0():
     assert mcc(classes(0, 1, 0, 1), classes(0, 0, 0, 0)) == 0.0
     assert f1(classes(0, 0), classes(0, 0)) == 0.0
     assert pearson(np.array([1.0, 2.0]), np.array([3.0, 3.0])) == 0.0
+    # The mean of three tenths is not quite a tenth.
+    assert pearson(np.full(3, 0.1), np.full(3, 0.1)) == 0.0
     assert macro_f1(sets([0, 0]), sets([0, 0])) == 0.0
     assert micro_f1(sets([0, 0]), sets([0, 0])) == 0.0
 

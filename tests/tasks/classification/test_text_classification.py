@@ -82,7 +82,7 @@ def test_balanced_weights_make_rare_labels_count_as_much_as_common_ones(tmp_path
     path = write(tmp_path / "a.csv", ["text,label", "a,no", "b,no", "c,no", "d,yes"])
     task = task_of(class_weighting="balanced", labels=("no", "yes", "never"))
     tables = task.tables(task.read(path, training=True).examples, None)
-    assert tables["class_weights"] == pytest.approx([4 / 9, 4 / 3, 1.0])
+    assert tables["class_weights"] == pytest.approx([2 / 3, 2.0, 1.0])
     several = task_of(class_weighting="balanced", kind="multi_label")
     tables = several.tables(several.read(path, training=True).examples, None)
     assert tables == {"labels": ["no", "yes"], "class_weights": pytest.approx([1 / 3, 3.0])}
@@ -149,10 +149,20 @@ def test_empty_texts_are_kept_and_what_has_no_answer_is_left_out_of_training(tmp
     assert asked.notes[1] == f"1 examples have no answer, first {path}:3: predicted for, not scored"
 
 
-def test_labels_unseen_in_training_are_named_with_their_number(tmp_path):
+def test_empty_second_texts_are_counted_but_not_those_that_are_missing(tmp_path):
+    path = write(tmp_path / "a.jsonl", [
+        json.dumps({"text": "a", "other": other, "label": "x"}) for other in ("b", "", None)
+    ])  # fmt: skip
+    notes = read(path, text_pair_column="other").notes
+    assert notes == (f"1 texts are empty, first {path}:2: kept",)
+
+
+def test_labels_unseen_in_training_are_named_before_anything_is_trained(tmp_path, tokenizer):
     dev = write(tmp_path / "dev.csv", ["text,label", "a,positive", "b,neutral", "c,neutral"])
+    task, tables = task_of(), {"labels": ["negative", "positive"]}
+    examples = task.read(dev, training=False).examples
     with pytest.raises(UserError) as raised:
-        judged(dev)
+        list(task.rows(examples, tokenizer=tokenizer, tables=tables, training=False))
     assert str(raised.value) == (
         "labels must be among those of the training data ('negative', 'positive'), found 'neutral' "
         f"(2, first {dev}:3); correct them, or train with examples of them"
@@ -181,6 +191,8 @@ def test_training_data_of_a_single_label_cannot_be_learnt_from(tmp_path):
         ('{"text": 3, "label": "a"}', {}, "'text' must be text, found int"),
         ('{"label": "a"}', {}, "has no 'text', only 'label'"),
         ('{"text": "\\ud800", "label": "a"}', {}, "half of a surrogate pair"),
+        ('{"text": "a", "label": "\\ud800"}', {}, "half of a surrogate pair"),
+        ('{"text": "a", "label": {"b": 1}}', {"kind": "multi_label"}, "or a number, found dict"),
         ('{"text": "a", "label": ["b"]}', {}, "a label must be text or a number, found list"),
         ('{"text": "a", "label": "a\\tb"}', {}, "must be one line without tabs"),
         ('{"text": "a", "label": ["a,b"]}', {"kind": "multi_label"}, "must not hold the ','"),
@@ -259,6 +271,14 @@ def test_predictions_for_another_data_set_are_an_error(reviews, tmp_path, lines,
     with pytest.raises(UserError) as raised:
         task.read_predictions(path, task.read(reviews, training=False).examples)
     assert str(raised.value).startswith(path) and part in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["single_label", "multi_label"])
+def test_predicted_labels_must_be_among_those_that_are_given(reviews, tmp_path, kind):
+    task = task_of(labels=("negative", "positive"), kind=kind)
+    path = write(tmp_path / "p.tsv", ["id\tprediction", *(f"{i}\tneutral" for i in range(4))])
+    with pytest.raises(UserError, match=f"{path}:2: label 'neutral' must be one of 'negative', "):
+        task.read_predictions(path, task.read(reviews, training=False).examples)
 
 
 def test_what_a_user_asks_is_an_example_and_the_answer_a_json_object():

@@ -191,7 +191,7 @@ def test_half_a_character_is_refused(write_squad):
 
 def test_what_is_not_utf_8_or_not_there_is_refused(tmp_path):
     (tmp_path / "latin.json").write_bytes(b'{"data":\n"caf\xe9"}')
-    refused(tmp_path / "latin.json", "latin.json:2: must be UTF-8 text, found byte 0xe9")
+    refused(tmp_path / "latin.json", "latin.json:2: text must be UTF-8, found byte 0xe9")
     (tmp_path / "digits.json").write_text("[" + "9" * 5000 + "]")
     refused(tmp_path / "digits.json", "digits.json: must be JSON of questions, found a number of")
     refused(tmp_path / "none.json", "must be a file of examples, found no such file")

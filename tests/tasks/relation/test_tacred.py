@@ -209,6 +209,7 @@ def test_predictions_of_another_data_set_are_refused(write, tmp_path: Path, reco
         ({"subj_start": 2}, "subject must be first and last word.*found 2 and 1"),
         ({"subj_start": "0"}, "subj_start must be the index of a word, found '0'"),
         ({"token": "The mayor"}, "token must be a list of words"),
+        ({"token": ["The", "mayor", "of", "\ud800"]}, r"\(id r0\): it holds half of a surrogate"),
         ({"relation": 3}, "relation must be a name, found 3"),
         ({"token": ["The", "mayor", "of", " ", "x", "x"]}, "object must be text, found nothing"),
     ],
@@ -216,6 +217,19 @@ def test_predictions_of_another_data_set_are_refused(write, tmp_path: Path, reco
 def test_a_malformed_record_is_named(changes, message, write, record):
     with pytest.raises(UserError, match=message):
         Tacred(TacredConfig()).read(write(record(**changes)), training=True)
+
+
+def test_a_label_for_no_relation_that_no_example_has_is_said(write, record, unrelated):
+    task = Tacred(TacredConfig(negative_label="NA"))
+    (note,) = task.read(write(record(), unrelated), training=True).notes
+    assert note == "no example has --task.negative-label NA: all relations are scored"
+    assert Tacred(TacredConfig()).read(write(record(), unrelated), training=True).notes == ()
+
+
+def test_a_type_or_an_id_that_is_null_is_none(write, record):
+    path = write(record(id=None, subj_type=None))
+    ((example,), _) = Tacred(TacredConfig()).read(path, training=True)
+    assert (example.id, example.subject_type, example.object_type) == ("", "", "CITY")
 
 
 @pytest.mark.parametrize(
@@ -236,7 +250,7 @@ def test_a_missing_file_and_one_that_is_no_text_are_refused(tmp_path):
     with pytest.raises(UserError, match="must be a file of examples, found no such file"):
         Tacred(TacredConfig()).read(str(tmp_path / "none.json"), training=True)
     (tmp_path / "latin.json").write_bytes(b'[\n"\xe9"]')
-    with pytest.raises(UserError, match="latin.json:2: must be UTF-8"):
+    with pytest.raises(UserError, match="latin.json:2: text must be UTF-8, found byte 0xe9"):
         Tacred(TacredConfig()).read(str(tmp_path / "latin.json"), training=True)
 
 

@@ -1,5 +1,7 @@
 """Files of sentences: columns and JSON lines, and bad input."""
 
+import gzip
+
 import pytest
 
 from spanbert_jax.config.tasks import TaggingConfig
@@ -24,6 +26,16 @@ def test_columns_and_json_lines_give_the_same_sentences(write):
     assert columns[1].where.endswith("train.conll:5")
 
 
+def test_a_compressed_file_is_read_as_what_its_name_says_before_gz(write, tmp_path):
+    line = '{"tokens": ["Ada"], "tags": ["B-PER"]}\n'
+    for name, text in (("a.jsonl.gz", line), ("a.conll.gz", "Ada B-PER\n")):
+        (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+        assert read(str(tmp_path / name)).examples[0].words == ("Ada",)
+    (tmp_path / "a.conll.gz").write_bytes(gzip.compress(b"Ada B-PER\n")[:-4])
+    with pytest.raises(UserError, match="a.conll.gz: is damaged, cut off"):
+        read(str(tmp_path / "a.conll.gz"))
+
+
 def test_document_starts_tabs_and_columns_between_are_read(write):
     text = "-DOCSTART- -X- O O\n\nAda NNP I-NP B-PER\n\nNew\tYork\tX\tB-LOC\n"
     sentences = read(write(text)).examples
@@ -31,6 +43,12 @@ def test_document_starts_tabs_and_columns_between_are_read(write):
     assert [each.tags for each in sentences] == [("B-PER",), ("B-LOC",)]
     chunks = read(write(text), tag_column=2, scheme="io", token_column=1).examples
     assert chunks[0] == chunks[0]._replace(words=("NNP",), tags=("B-NP",))
+
+
+def test_a_space_that_does_not_break_is_part_of_its_word(write):
+    for text in ("10\u00a0km  O\n\u00a0 O\n", "10\u00a0km\tO\n\u00a0\tO\n"):
+        (sentence,) = read(write(text)).examples
+        assert sentence.words == ("10\u00a0km", "\u00a0")
 
 
 def test_io_tags_are_read_as_bio_and_said(write):
@@ -91,6 +109,8 @@ def test_a_malformed_line_is_named(text, message, write):
         ('{"tokens": ["a"], "tags": ["O", "O"]}', "train.jsonl:2: tags must be a list of 1 tags"),
         ('{"tokens": "a"}', "train.jsonl:2: tokens must be a list of words"),
         ('{"tokens": ["a"]', "train.jsonl:2: must be one JSON object a line"),
+        ('{"tokens": ["\\ud800"]}', "train.jsonl:2: a word holds half of a surrogate pair"),
+        ('{"tokens": ["a"], "tags": ["B-\\ud800"]}', "train.jsonl:2: a tag holds half of a surr"),
         ("[1]", "train.jsonl:2: must be a JSON object, found list"),
         ('{"tokens": ["a"], "tags": [3]}', "train.jsonl:2: tags must be a list of 1 tags"),
     ],

@@ -1,10 +1,16 @@
 """Sentences longer than a row: every word is judged once, and none is lost."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
+from spanbert_jax.config.tasks import TaggingConfig
 from spanbert_jax.tasks.tagging.sentence import TaggedSentence
+from spanbert_jax.tasks.tagging.spans import Spans
 from spanbert_jax.tasks.tagging.windows import windows_of, word_pieces, word_windows
+
+METHOD = Spans(TaggingConfig(method="spans", max_span_words=4))
 
 
 def test_windows_share_words_and_none_is_longer_than_a_row():
@@ -24,6 +30,26 @@ def test_every_word_is_judged_by_one_window_that_holds_it(overlap, tokenizer):
             assert window.start <= window.judged_start <= window.judged_end <= window.end
             judged += range(window.judged_start, window.judged_end)
         assert judged == list(range(len(pieces)))
+
+
+@pytest.mark.parametrize("overlap", [0, 3, 100])
+def test_every_span_that_some_window_holds_is_judged_by_one_of_them(overlap, tokenizer):
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        pieces = [[5] * int(rng.integers(1, 4)) for _ in range(int(rng.integers(1, 40)))]
+        judged, held = Counter(), set()
+        for ids, window in windows_of(pieces, tokenizer=tokenizer, max_length=12, overlap=overlap):
+            weights = METHOD.targets(
+                ["O"] * len(pieces), window, types=["PER"], length=len(ids)
+            )["span_weights"]  # fmt: skip
+            for word, width in np.argwhere(weights).tolist():
+                judged[window.start + word, window.start + word + width] += 1
+            held |= {
+                (first, last)
+                for first in range(window.start, window.end)
+                for last in range(first, min(first + 4, window.end))
+            }
+        assert judged == Counter(held)
 
 
 def test_pieces_of_words_are_found_in_the_row(tokenizer):
