@@ -14,7 +14,7 @@ import pytest
 from spanbert_jax.__main__ import main
 from spanbert_jax.corpus.shards import read_manifest, verify_shards
 from spanbert_jax.data.host_tensorflow import tf
-from spanbert_jax.training.checkpoint import load_run
+from spanbert_jax.training.saved_run import load_run
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "quickstart.py"
 NUM_STEPS = 40

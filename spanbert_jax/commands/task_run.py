@@ -21,13 +21,7 @@ from spanbert_jax.errors import UserError, require
 from spanbert_jax.tasks.objective import objective_of
 from spanbert_jax.tasks.splits import TaskData, TaskSplit, judge
 from spanbert_jax.tasks.task import Settings, Task, Verdict
-from spanbert_jax.training.checkpoint import (
-    Checkpoints,
-    DataPosition,
-    Ranking,
-    TaskOrigin,
-    load_run,
-)
+from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, Ranking, TaskOrigin
 from spanbert_jax.training.compiling import Compiler, OfManyShapes
 from spanbert_jax.training.console import Console
 from spanbert_jax.training.fine_tuning import (
@@ -45,6 +39,7 @@ from spanbert_jax.training.meter import Meter
 from spanbert_jax.training.metrics import DEV, open_metrics
 from spanbert_jax.training.read_ahead import ReadAhead
 from spanbert_jax.training.report import write_report
+from spanbert_jax.training.saved_run import load_run
 from spanbert_jax.training.train_step import TrainState
 from spanbert_jax.training.watching import RunWatcher
 from spanbert_jax.weights.loading import Pretrained

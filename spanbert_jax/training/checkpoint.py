@@ -6,7 +6,6 @@ it is, whatever later starts of the run changed.
 """
 
 import contextlib
-import json
 import math
 from typing import Any, NamedTuple, Self
 
@@ -16,15 +15,15 @@ from etils import epath
 from orbax.checkpoint import checkpoint_managers
 
 from spanbert_jax.config import ModelConfig, PretrainConfig
-from spanbert_jax.config.json import RunConfig, from_tree, model_from_tree, to_tree
+from spanbert_jax.config.json import RunConfig, from_tree, to_tree
 from spanbert_jax.errors import UserError
 from spanbert_jax.model.layer_stack import is_stacked, stack_layers, unstack_layers
-from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER, TOKENIZER_FOLDER
+from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER
 
 # TensorStore holds a data file in memory until it is full: 2 GB of it by default.
 _DATA_FILE_BYTES = 1 << 27
-# Beside its score: which of equal ones came first.
-_STEP = "step"
+STEP = "step"
+"""In the metrics of a checkpoint beside its score: which of equal ones came first."""
 
 
 class DataPosition(NamedTuple):
@@ -83,7 +82,7 @@ def _order(ranking: Ranking, metrics: dict[str, float | None]) -> tuple[float, f
     """
     key = ranking.key(metrics)
     # Earlier versions did not write the step.
-    return key, (metrics.get(_STEP) or 0) if math.isfinite(key) else 0
+    return key, (metrics.get(STEP) or 0) if math.isfinite(key) else 0
 
 
 HELD_OUT_LOSS = Ranking("held_out_loss", higher_is_better=False)
@@ -137,7 +136,7 @@ class Checkpoints:
         if task is not None:
             self._origin |= {"model": to_tree(task.model), "tables": task.tables}
         self._manager = ocp.CheckpointManager(
-            _folder(run_dir),
+            checkpoint_folder(run_dir),
             options=ocp.CheckpointManagerOptions(
                 # Only with it does Orbax write the metrics, by which a resumed run knows its best.
                 best_fn=ranking.key,
@@ -173,7 +172,7 @@ class Checkpoints:
         self._manager.save(
             step,
             args=ocp.args.Composite(**items),
-            metrics={self.ranking.metric: score, _STEP: step},
+            metrics={self.ranking.metric: score, STEP: step},
             force=True,
         )
 
@@ -190,7 +189,7 @@ class Checkpoints:
         A state saved with its layers in the other layout is read in that one and converted.
         """
         with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
-            _saved_params(handler, _folder(self._run_dir) / str(step) / "state")
+            saved_params(handler, checkpoint_folder(self._run_dir) / str(step) / "state")
         config = self._config_of(step)
         saved_stacked = config.compute.scan_layers
         to_saved = stack_layers if saved_stacked else unstack_layers
@@ -237,7 +236,7 @@ class Checkpoints:
 
 def saved_steps(run_dir: epath.PathLike) -> list[int]:
     """Steps of the complete checkpoints of a run, ascending; makes no folder."""
-    folder = _folder(run_dir)
+    folder = checkpoint_folder(run_dir)
     names = ocp.path.step.standard_name_format()
     return sorted(each.step for each in names.find_all(folder)) if folder.exists() else []
 
@@ -249,12 +248,13 @@ def newest_step(run_dir: epath.PathLike) -> int | None:
 
 def delete_checkpoints(run_dir: epath.PathLike) -> None:
     """Free what the checkpoints of a run take; its config, metrics and scores stay."""
-    folder = _folder(run_dir)
+    folder = checkpoint_folder(run_dir)
     if folder.exists():
         folder.rmtree()
 
 
-def _folder(run_dir: epath.PathLike) -> epath.Path:
+def checkpoint_folder(run_dir: epath.PathLike) -> epath.Path:
+    """Where a run keeps its checkpoints, a folder for each step."""
     return epath.Path(run_dir).resolve() / CHECKPOINT_FOLDER
 
 
@@ -270,112 +270,7 @@ def _position(saved: dict[str, Any], config: RunConfig) -> DataPosition:
     return DataPosition(saved["next_example"], length, others)
 
 
-class LoadedRun(NamedTuple):
-    """A model as a run left it."""
-
-    config: RunConfig
-    """That the checkpoint was made with."""
-    params: Any
-    step: int
-    tokenizer_fingerprint: str
-    model: ModelConfig
-    tables: dict[str, Any] = {}
-    """Of a fine-tuned model: what its task learnt from its training data."""
-    settings: dict[str, Any] = {}
-    """Of a fine-tuned model: what its evaluation tuned."""
-
-    @property
-    def pretrain_config(self) -> PretrainConfig:
-        """The config of a run of pretraining.
-
-        Raises:
-            UserError: the run is one of fine-tuning, whose model has the head of its task alone.
-        """
-        if isinstance(self.config, PretrainConfig):
-            return self.config
-        raise UserError(
-            f"{self.config.workdir}: must hold a pretrained model with its heads, found one that "
-            f"was fine-tuned for the task {self.config.task.name}; name the run it began with, "
-            f"{self.config.init_from}, or ask this one with spanbert evaluate and spanbert predict"
-        )
-
-    def check_tokenizer(self, fingerprint: str) -> None:
-        """Raise `UserError` where the run's folder holds another tokenizer than it began with."""
-        if fingerprint != self.tokenizer_fingerprint:
-            raise UserError(
-                f"{TOKENIZER_FOLDER}/ of the run must hold the tokenizer that its checkpoint of "
-                f"step {self.step} was made with (fingerprint {self.tokenizer_fingerprint[:12]}), "
-                f"found another one ({fingerprint[:12]}); copy that one back, such as from the "
-                "shards of the run"
-            )
-
-
-def load_run(run_dir: epath.PathLike, *, step: int | None = None) -> LoadedRun:
-    """Read config and parameters of a run's checkpoint.
-
-    By default that is the newest of pretraining, and the best on dev of fine-tuning. The parameters
-    are arrays on the default device. The tokenizer lies in `tokenizer/` of the run; whoever loads
-    it hands its fingerprint to `check_tokenizer`.
-
-    Raises:
-        UserError: `run_dir` is no run that has saved a checkpoint, or not at `step`.
-    """
-    kept = _kept_steps(run_dir, step)
-    origin = _read_json(_folder(run_dir) / str(kept[-1] if step is None else step) / "origin")
-    is_pretraining = isinstance(config := from_tree(origin["config"]), PretrainConfig)
-    if step is None:
-        step = kept[-1] if is_pretraining else _best_step(run_dir, kept)
-    path = _folder(run_dir) / str(step)
-    return LoadedRun(
-        config,
-        _restore_params(path / "state"),
-        step,
-        origin["tokenizer_fingerprint"],
-        model=config.model
-        if isinstance(config, PretrainConfig)
-        else model_from_tree(origin["model"]),
-        tables=origin.get("tables", {}),
-        settings={} if is_pretraining else _read_json(path / "settings"),
-    )
-
-
-def _read_json(path: epath.Path) -> dict[str, Any]:
-    with contextlib.closing(ocp.JsonCheckpointHandler()) as handler:
-        return handler.restore(path)
-
-
-def _kept_steps(run_dir: epath.PathLike, step: int | None) -> list[int]:
-    """The steps whose checkpoints a run keeps, `step` among them."""
-    kept = saved_steps(run_dir)
-    if not kept:
-        raise UserError(
-            f"{run_dir}: a run must hold a complete checkpoint in {CHECKPOINT_FOLDER}/, found "
-            "none; name the --workdir of a run that has saved one"
-        )
-    if step is not None and step not in kept:
-        listed = ", ".join(map(str, kept))
-        raise UserError(
-            f"--step {step}: must be a checkpoint that {run_dir} keeps, found those of {listed}; "
-            "use one of them, or leave it out for the newest, or the best of fine-tuning"
-        )
-    return kept
-
-
-def _best_step(run_dir: epath.PathLike, kept: list[int]) -> int:
-    """The step with the highest score on dev: the first of equal ones; the newest without any."""
-    scores = {step: _score(_folder(run_dir) / str(step)) for step in kept}
-    measured = [step for step in kept if not math.isnan(scores[step])]
-    return max(measured, key=lambda step: (scores[step], -step), default=kept[-1])
-
-
-def _score(path: epath.Path) -> float:
-    """The one figure that a checkpoint was saved with; NaN where it was not measured."""
-    metrics = json.loads((path / "metrics" / "metrics").read_text())
-    (value,) = (value for name, value in metrics.items() if name != _STEP)
-    return math.nan if value is None else value
-
-
-def _saved_params(handler: ocp.PyTreeCheckpointHandler, path: epath.Path) -> Any:
+def saved_params(handler: ocp.PyTreeCheckpointHandler, path: epath.Path) -> Any:
     """What a saved state says of its parameters, without reading them.
 
     Raises:
@@ -393,20 +288,3 @@ def _saved_params(handler: ocp.PyTreeCheckpointHandler, path: epath.Path) -> Any
             "another --workdir"
         )
     return saved
-
-
-def _restore_params(path: epath.Path) -> Any:
-    """Read the parameters alone out of a saved train state, onto the default device."""
-    # The handler itself: a Checkpointer warns that one item of a checkpoint has no metadata file.
-    with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
-        saved = _saved_params(handler, path)
-        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), saved)
-        arguments = jax.tree.map(lambda _: ocp.ArrayRestoreArgs(sharding=device), params)
-        restored = handler.restore(
-            path,
-            args=ocp.args.PyTreeRestore(
-                {"params": params}, restore_args={"params": arguments}, partial_restore=True
-            ),
-        )
-    return restored["params"]

@@ -19,8 +19,8 @@ from spanbert_jax.data.batch import PretrainBatch, batch_shapes
 from spanbert_jax.errors import UserError
 from spanbert_jax.model.layer_stack import unstack_layers
 from spanbert_jax.model.pretraining import SpanBert
-from spanbert_jax.training.checkpoint import LoadedRun
 from spanbert_jax.training.objective import model_inputs
+from spanbert_jax.training.saved_run import LoadedRun
 from spanbert_jax.weights.importing import import_weights
 from spanbert_jax.weights.matching import tensors_from
 from spanbert_jax.weights.model_card import CARD_FILE, Card, model_card

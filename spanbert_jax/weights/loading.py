@@ -13,13 +13,13 @@ from spanbert_jax.config import ModelConfig
 from spanbert_jax.corpus.files import as_path
 from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer
 from spanbert_jax.model.layer_stack import unstack_layers
-from spanbert_jax.training.checkpoint import LoadedRun, load_run
 from spanbert_jax.training.run_folder import (
     CHECKPOINT_FOLDER,
     IMPORTED_FILE,
     TOKENIZER_FOLDER,
     best_of_grid,
 )
+from spanbert_jax.training.saved_run import LoadedRun, load_run
 from spanbert_jax.weights.formats.json_file import read_json
 from spanbert_jax.weights.importing import import_weights
 from spanbert_jax.weights.loaded_model import LoadedModel

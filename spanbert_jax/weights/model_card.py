@@ -4,7 +4,7 @@ import json
 from typing import Any, NamedTuple
 
 from spanbert_jax import __version__
-from spanbert_jax.training.checkpoint import LoadedRun
+from spanbert_jax.training.saved_run import LoadedRun
 from spanbert_jax.weights.tokenizer_export import Agreement
 
 CARD_FILE = "README.md"

@@ -92,7 +92,8 @@ def stack_checkpoint(run: Path) -> None:
     import dataclasses
 
     from spanbert_jax.model.layer_stack import stack_layers
-    from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, load_run
+    from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
+    from spanbert_jax.training.saved_run import load_run
 
     loaded = load_run(run)
     compute = dataclasses.replace(loaded.config.compute, scan_layers=True)

@@ -25,7 +25,8 @@ from spanbert_jax.config.files import load_config
 from spanbert_jax.config.json import to_json
 from spanbert_jax.corpus.tokenizers import SPECIAL_PIECES, load_tokenizer
 from spanbert_jax.errors import UserError
-from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, load_run, saved_steps
+from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, saved_steps
+from spanbert_jax.training.saved_run import load_run
 from spanbert_jax.weights.loading import read_pretrained
 from spanbert_jax.weights.parameters import flatten, initial_parameters, nest, parameter_shapes
 

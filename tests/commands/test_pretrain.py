@@ -13,7 +13,7 @@ import pytest
 
 from spanbert_jax.config import PretrainConfig
 from spanbert_jax.config.files import load_config
-from spanbert_jax.training.checkpoint import load_run
+from spanbert_jax.training.saved_run import load_run
 
 NUM_STEPS = 400
 # What differs between two runs of the same numbers.

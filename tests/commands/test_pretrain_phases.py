@@ -20,7 +20,7 @@ from spanbert_jax.config.files import load_config
 from spanbert_jax.data.batch import PretrainBatch
 from spanbert_jax.data.pipeline import pretrain_dataset
 from spanbert_jax.data.token_shards import open_token_shards
-from spanbert_jax.training.checkpoint import load_run
+from spanbert_jax.training.saved_run import load_run
 
 NUM_STEPS = 14
 CONFIG = """

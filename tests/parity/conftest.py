@@ -24,8 +24,8 @@ from spanbert_jax.config import (
 from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from spanbert_jax.data.batch import PretrainBatch, empty_batch
 from spanbert_jax.model.pretraining import SpanBert
-from spanbert_jax.training.checkpoint import LoadedRun
 from spanbert_jax.training.objective import model_inputs
+from spanbert_jax.training.saved_run import LoadedRun
 from spanbert_jax.weights.exporting import export_run
 from spanbert_jax.weights.model_card import Card
 from spanbert_jax.weights.parameters import nest, parameter_shapes

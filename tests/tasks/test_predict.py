@@ -11,7 +11,7 @@ from spanbert_jax.config import PretrainConfig
 from spanbert_jax.config.predict import FillConfig
 from spanbert_jax.errors import UserError
 from spanbert_jax.tasks.fill import Candidate, FilledSpan, FilledText, Opinions
-from spanbert_jax.training.checkpoint import LoadedRun
+from spanbert_jax.training.saved_run import LoadedRun
 from spanbert_jax.weights import loading
 
 

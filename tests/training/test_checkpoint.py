@@ -14,9 +14,10 @@ import pytest
 from spanbert_jax.config import CheckpointConfig, MeshConfig, OptimizerConfig, PretrainConfig
 from spanbert_jax.errors import UserError
 from spanbert_jax.model.layer_stack import stack_layers
-from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, load_run
+from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
 from spanbert_jax.training.mesh import make_mesh
 from spanbert_jax.training.pretraining import build
+from spanbert_jax.training.saved_run import load_run
 from spanbert_jax.training.train_step import TrainState
 
 

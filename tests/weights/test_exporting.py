@@ -13,7 +13,7 @@ from spanbert_jax.corpus.tokenizers import load_tokenizer
 from spanbert_jax.corpus.tokenizers.sentence_piece import train_sentencepiece
 from spanbert_jax.errors import UserError
 from spanbert_jax.model.layer_stack import stack_layers
-from spanbert_jax.training.checkpoint import load_run
+from spanbert_jax.training.saved_run import load_run
 from spanbert_jax.weights import exporting
 from spanbert_jax.weights.importing import import_weights
 from spanbert_jax.weights.model_card import Card

@@ -17,8 +17,8 @@ import spanbert_jax.__main__ as program
 from spanbert_jax.config.weights import ImportConfig
 from spanbert_jax.corpus.tokenizers import load_tokenizer
 from spanbert_jax.errors import UserError
-from spanbert_jax.training.checkpoint import load_run
 from spanbert_jax.training.run_folder import read_config
+from spanbert_jax.training.saved_run import load_run
 from spanbert_jax.weights import importing
 from spanbert_jax.weights.importing import import_weights
 from spanbert_jax.weights.matching import tensors_from
