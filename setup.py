@@ -41,6 +41,7 @@ EXTRAS = {
     "spacy": ["spacy>=3.8,<4"],
     "test": [
         "pytest>=9",
+        "pytest-xdist>=3.8",  # files of tests side by side: most of them compile, on one core
         DATASKETCH,
         "gensim>=4.4,<5",  # tests clean the quickstart's real dump fragment
         "spacy>=3.8,<4",  # tests tag text with rules
