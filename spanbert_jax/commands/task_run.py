@@ -283,16 +283,11 @@ class TaskRun:
 
 def _check_scored(verdict: Verdict, task: Task[Any]) -> None:
     """Raise `UserError` where there is no figure by which the best checkpoint could be chosen."""
-    if not verdict.scores:
-        raise UserError(
-            f"--task.dev {task.config.dev}: must hold known answers, by which the best "
-            "checkpoint is chosen, found none; name another file"
-        )
     if task.metric not in verdict.scores:
         raise UserError(
             f"task {task.config.name}: must give the score that it names as its metric, "
-            f"{task.metric!r}, found {', '.join(map(repr, verdict.scores))}; mend its `metric`, or "
-            "its `judge`"
+            f"{task.metric!r}, found {', '.join(map(repr, verdict.scores)) or 'none'}; mend its "
+            "`metric`, or its `judge`"
         )
 
 

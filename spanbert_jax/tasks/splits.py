@@ -40,7 +40,7 @@ def read_task_data(
     """Read both files of the task and turn them into rows; what was left out is said.
 
     Raises:
-        UserError: a file is malformed, or there is nothing to train on.
+        UserError: a file is malformed, or there is nothing to train on, or to compare by.
     """
     path = task.config.train
     read = task.read(path, training=True)
@@ -59,6 +59,11 @@ def read_task_data(
         )
     _remark(path, task.remarks(train.rows.rows, tables=tables), say)
     dev = read_split(task.config.dev, task, tokenizer=tokenizer, tables=tables, say=say)
+    if not any(map(task.is_answered, dev.examples)):
+        raise UserError(
+            f"--task.dev {task.config.dev}: must hold known answers, by which the best checkpoint "
+            f"is chosen, found none in {len(dev.examples):,} examples; name another file"
+        )
     return TaskData(task, tables, train, dev)
 
 

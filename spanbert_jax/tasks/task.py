@@ -105,6 +105,10 @@ class Task(Generic[Example]):
         """
         raise NotImplementedError
 
+    def is_answered(self, example: Example) -> bool:
+        """Whether the answer of an example is known; one such is needed to compare checkpoints."""
+        return True
+
     def remarks(self, rows: Sequence[TaskRow], *, tables: Tables) -> tuple[str, ...]:
         """What is to be said of the rows of a data set, as `Dataset.notes` of its examples, where
         it took the tokenizer or the tables to find out: "3 rows lost an entity"."""

@@ -393,17 +393,16 @@ def test_what_changed_since_a_run_was_stopped_is_said(
     assert said in capsys.readouterr().err
 
 
-def test_a_dev_file_without_answers_is_refused_however_late_it_is_scored(
+def test_a_dev_file_without_answers_is_refused_before_a_step_is_taken(
     golden: Path, config: FinetuneConfig, tmp_path: Path
 ) -> None:
     one = dataclasses.replace(
         config, workdir=str(tmp_path / "run"),
         task=dataclasses.replace(config.task, dev=str(golden / "unlabelled.jsonl")),
-        training=dataclasses.replace(config.training, num_epochs=0.1, evaluations_per_epoch=0),
     )  # fmt: skip
-    for _ in range(2):
-        with pytest.raises(UserError, match="unlabelled.jsonl: must hold known answers"):
-            finetune.run(one)
+    with pytest.raises(UserError, match="unlabelled.jsonl: must hold known answers"):
+        finetune.run(one)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_grid_and_a_single_run_share_no_folder(config: FinetuneConfig, tmp_path: Path) -> None:

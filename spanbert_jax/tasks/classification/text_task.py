@@ -79,6 +79,9 @@ class TextTask(Task[TextExample]):
                 fields["target"] = self.kind.target(known_answer(example), tables["labels"])
             yield TaskRow(row.token_ids, row.segment_ids, number, fields)
 
+    def is_answered(self, example: TextExample) -> bool:
+        return example.answer is not None
+
     def head(self, model: ModelConfig, tables: Tables, dtype: Any) -> nn.Module:
         return PooledHead(model, dtype, num_classes=self.kind.num_outputs(tables["labels"]))
 

@@ -82,6 +82,9 @@ class ExtractiveTask(Task[Question]):
         )
         return tuple(f"{counted(examples)}: {what}" for examples, what in remarks if examples)
 
+    def is_answered(self, example: Question) -> bool:
+        return example.known
+
     def head(self, model: ModelConfig, tables: Tables, dtype: Any) -> nn.Module:
         return SpanHead(model, dtype)
 

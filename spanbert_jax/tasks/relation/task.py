@@ -109,6 +109,9 @@ class RelationTask(Task[RelationExample]):
         )  # fmt: skip
         return tuple(f"{count} {what}" for count, what in found if count)
 
+    def is_answered(self, example: RelationExample) -> bool:
+        return example.relation is not None
+
     def head(self, model: ModelConfig, tables: Tables, dtype: Any) -> nn.Module:
         return PooledHead(model, dtype, num_classes=len(tables["labels"]))
 

@@ -104,6 +104,9 @@ class Tagging(Task[TaggedSentence]):
         )  # fmt: skip
         return tuple(f"{count} {what}" for count, what in found if count)
 
+    def is_answered(self, example: TaggedSentence) -> bool:
+        return example.tags is not None
+
     def head(self, model: ModelConfig, tables: Tables, dtype: Any) -> nn.Module:
         return self.method.head(model, dtype, types=tables["types"])
 
