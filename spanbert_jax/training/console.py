@@ -4,13 +4,15 @@ import sys
 from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Self
 
-from spanbert_jax.training.metrics import DEV
+from spanbert_jax.training.metrics import DEV, METRICS_FILE
 
 if TYPE_CHECKING:
     import rich.console
     import rich.live
 
 SEPARATOR = " · "
+# Of a task that has more, such as one for every type of entity, the first ones say enough.
+SCORES_SHOWN = 6
 
 
 class Console:
@@ -120,7 +122,9 @@ def evaluation_line(step: int, num_steps: int, metrics: Mapping[str, float]) -> 
         if name.startswith(DEV)
     ]
     if scores:
-        return SEPARATOR.join([f"dev at step {step:,}/{num_steps:,}", *scores])
+        shown, more = scores[:SCORES_SHOWN], len(scores) - SCORES_SHOWN
+        rest = [f"{more} more in {METRICS_FILE}"] if more > 0 else []
+        return SEPARATOR.join([f"dev at step {step:,}/{num_steps:,}", *shown, *rest])
     return SEPARATOR.join(
         [f"held out at step {step:,}/{num_steps:,}", *_losses(metrics, "held_out_")]
     )

@@ -44,6 +44,13 @@ def test_an_evaluation_line_says_where_and_what():
     assert evaluation_line(0, 9, metrics) == "held out at step 0/9 · loss 8.300 · MLM 8.300 1.5%"
 
 
+def test_scores_of_a_task_are_shown_until_they_are_too_many():
+    assert evaluation_line(4, 9, {"dev_f1": 71.25}) == "dev at step 4/9 · f1 71.25"
+    scores = {f"dev_{name}": 1.0 for name in "abcdefgh"}
+    line = evaluation_line(4, 9, scores)
+    assert line.endswith(" · e 1.00 · f 1.00 · 2 more in metrics.jsonl")
+
+
 @pytest.mark.parametrize(
     "seconds, text",
     [(0, "0s"), (9.4, "9s"), (59.6, "1m 0s"), (130, "2m 10s"), (7_260, "2h 1m"),
