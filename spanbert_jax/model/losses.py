@@ -15,8 +15,9 @@ class WeightedSums(NamedTuple):
 
     loss: Float[Array, ""]
     """Cross-entropy in nats."""
-    correct: Float[Array, ""]
-    """Targets than which no other token was more probable."""
+    correct: Float[Array, ""] | None
+    """Targets than which no other token was more probable; None where nothing is right or wrong,
+    as of numbers."""
     weight: Float[Array, ""]
     """Targets."""
 

@@ -118,5 +118,6 @@ def mean_metrics(sums: Sums) -> dict[str, jax.Array]:
     for name, value in sums.items():
         weight = jnp.maximum(value.weight, 1.0)
         metrics[f"{name}_loss"] = value.loss / weight
-        metrics[f"{name}_accuracy"] = value.correct / weight
+        if value.correct is not None:
+            metrics[f"{name}_accuracy"] = value.correct / weight
     return metrics

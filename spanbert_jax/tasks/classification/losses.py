@@ -48,14 +48,17 @@ def label_set_loss(
 def score_loss(
     logits: Logits, *, scores: Float[Array, " batch"], row_weights: PerRow
 ) -> WeightedSums:
-    """Squared error; nothing counts as right.
+    """Squared error; no number is right or wrong.
 
     logits = [[1.0], [2.0]], scores = [3.0, 2.0], row_weights = [1, 1] -> loss 4
     """
     losses = jnp.square(logits[:, 0] - scores)
-    return _summed(losses, jnp.zeros_like(losses), row_weights)
+    return _summed(losses, None, row_weights)
 
 
-def _summed(losses: Float[Array, " batch"], correct: Array, row_weights: PerRow) -> WeightedSums:
+def _summed(
+    losses: Float[Array, " batch"], correct: Array | None, row_weights: PerRow
+) -> WeightedSums:
     weights = row_weights.astype(jnp.float32)
-    return WeightedSums(jnp.sum(losses * weights), jnp.sum(correct * weights), jnp.sum(weights))
+    right = None if correct is None else jnp.sum(correct * weights)
+    return WeightedSums(jnp.sum(losses * weights), right, jnp.sum(weights))
