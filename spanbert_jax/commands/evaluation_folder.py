@@ -12,7 +12,7 @@ from typing import Any
 from etils import epath
 
 from spanbert_jax.config.evaluate import EvaluateConfig
-from spanbert_jax.corpus.files import as_path, write_file
+from spanbert_jax.corpus.files import as_path, write_texts
 from spanbert_jax.errors import UserError
 from spanbert_jax.weights.new_folder import check_new, new_folder
 
@@ -100,15 +100,8 @@ def _dotted(task: Mapping[str, Any]) -> dict[str, Any]:
 def write_evaluation(out: epath.Path, files: Mapping[str, str]) -> None:
     """Fill a new folder, which appears whole; or write the same evaluation anew, file by file."""
     if (out / SCORES_FILE).exists():
-        _write(out, files)
+        write_texts(out, files)
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(out) as filling:
-        _write(filling, files)
-
-
-def _write(folder: epath.Path, files: Mapping[str, str]) -> None:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, content.encode())
+        write_texts(filling, files)

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from spanbert_jax.training.interrupts import StopRequest
     from spanbert_jax.weights.loading import Pretrained
 
-# A program that a signal ends exits with 128 + its number, by the custom of shells.
-EXIT_BY_SIGNAL = 128
-
 
 def run(config: FinetuneConfig) -> int:
     """Fine-tune, keep the best checkpoint on dev, write its predictions; return the exit code."""
@@ -98,7 +95,7 @@ def _go(
 
 def _farewell(config: FinetuneConfig, stop: "StopRequest") -> int:
     print(f"stopped; the same command goes on from what is saved in {config.workdir}")
-    return EXIT_BY_SIGNAL + (stop.signal_number or 0)
+    return stop.exit_code
 
 
 def _one_run(

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from spanbert_jax.training.loop import Drive, Progress
     from spanbert_jax.training.train_step import TrainState
 
-# A program that a signal ends exits with 128 + its number, by the custom of shells.
-EXIT_BY_SIGNAL = 128
-
 
 def run(config: PretrainConfig) -> int:
     """Prepare shards if need be, train, evaluate, report; return the exit code."""
@@ -157,7 +154,7 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
             progress = _train(config, pretraining, shards, beginning, console=console, stop=stop)
             if progress.step < config.training.num_steps:
                 console.message(_farewell(config, progress.step))
-                return EXIT_BY_SIGNAL + (stop.signal_number or 0)
+                return stop.exit_code
             console.message(_results(config, progress))
     return 0
 

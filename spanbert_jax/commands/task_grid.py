@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from spanbert_jax.commands.task_run import RESULTS_FILE, Result, write_json
+from spanbert_jax.commands.task_run import RESULTS_FILE, Result
 from spanbert_jax.config import FinetuneConfig
+from spanbert_jax.corpus.files import write_json
 from spanbert_jax.training.checkpoint import delete_checkpoints, newest_step
 from spanbert_jax.training.run_folder import GRID_FILE
 

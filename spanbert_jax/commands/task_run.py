@@ -4,8 +4,7 @@ folder with its best checkpoint, predictions and scores.
 
 import dataclasses
 import itertools
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,9 +13,9 @@ from etils import epath
 
 from spanbert_jax.config import FinetuneConfig, ModelConfig
 from spanbert_jax.config.experiment import check_batch, check_model
-from spanbert_jax.corpus.files import write_file
+from spanbert_jax.corpus.files import write_json, write_texts
 from spanbert_jax.data.batch import TaskBatch
-from spanbert_jax.data.task_batches import Chosen, RowBatches
+from spanbert_jax.data.task_batches import Chosen
 from spanbert_jax.errors import UserError, require
 from spanbert_jax.tasks.objective import objective_of
 from spanbert_jax.tasks.splits import TaskData, TaskSplit, judge
@@ -90,8 +89,13 @@ class TaskRun:
         self._per_epoch = config.training.steps_per_epoch(len(data.train.rows.rows))
         self._mesh = make_mesh(config.mesh)
         objective = objective_of(data.task, data.tables, start.model, config.compute)
-        self._rows = self._padded(data.train.rows)
-        self._plan = self._planned(self._rows)
+        plan = self._planned()
+        self._rows = data.train.rows.with_lengths(
+            plan, batch_size=config.training.batch_size,
+            tokens_to_compile=tokens_to_compile(self._mesh),
+        )  # fmt: skip
+        # The same rows, padded to the lengths that suit the run.
+        self._plan = [self._rows.padded(chosen.row_numbers) for chosen in plan]
         self._eval_size = even_batch_size(
             len(data.dev.rows.rows), at_most=config.training.eval_batch_size, mesh=self._mesh
         )
@@ -191,13 +195,6 @@ class TaskRun:
         say(summary)
         return Progress(0, state.replace(params=params))
 
-    def _padded(self, rows: RowBatches) -> RowBatches:
-        """Rows to train on, padded to the lengths that suit the run."""
-        return rows.with_lengths(
-            self._planned(rows), batch_size=self._config.training.batch_size,
-            tokens_to_compile=tokens_to_compile(self._mesh),
-        )  # fmt: skip
-
     def _padded_dev(self) -> TaskSplit:
         """Dev, padded to lengths that are worth it by how often it is scored."""
         dev, size = self._data.dev, self._eval_size
@@ -208,9 +205,9 @@ class TaskRun:
         )  # fmt: skip
         return dataclasses.replace(dev, rows=rows)
 
-    def _planned(self, rows: RowBatches) -> list[Chosen]:
+    def _planned(self) -> list[Chosen]:
         """The rows of every step of the run."""
-        training = self._config.training
+        training, rows = self._config.training, self._data.train.rows
         epochs = (
             rows.epoch(
                 epoch, batch_size=training.batch_size, seed=training.seed, order=training.order
@@ -273,7 +270,7 @@ class TaskRun:
             verdict = self._judge(self._assembly.placed(best.params), best.settings)
         task, examples = self._data.task, self._data.dev.examples
         files = task.prediction_files(examples, verdict, tables=self._data.tables)
-        write_files(epath.Path(self._config.workdir) / PREDICTIONS_FOLDER, files)
+        write_texts(epath.Path(self._config.workdir) / PREDICTIONS_FOLDER, files)
         result = Result(best.step, verdict.scores[task.metric], verdict.scores, verdict.settings)
         write_report(self._config.workdir, kind="Fine-tuning")
         # Last: by it a run is done.
@@ -289,14 +286,3 @@ def _check_scored(verdict: Verdict, task: Task[Any]) -> None:
             f"{task.metric!r}, found {', '.join(map(repr, verdict.scores)) or 'none'}; mend its "
             "`metric`, or its `judge`"
         )
-
-
-def write_files(folder: epath.Path, files: Mapping[str, str]) -> None:
-    """Write each file whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        write_file(folder / name, content.encode())
-
-
-def write_json(path: epath.Path, content: Any) -> None:
-    write_file(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())

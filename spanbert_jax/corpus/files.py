@@ -3,8 +3,11 @@
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import shutil
+from collections.abc import Mapping
+from typing import Any
 
 from etils import epath
 
@@ -59,6 +62,19 @@ def write_file(path: epath.Path, *parts: bytes | memoryview) -> str:
             raise full_disk(path, error) from error
         raise
     return digest.hexdigest()
+
+
+def write_texts(folder: epath.Path, texts: Mapping[str, str]) -> None:
+    """Write files by their names below `folder`, each whole or not at all."""
+    for name, text in texts.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, text.encode())
+
+
+def write_json(path: epath.Path, content: Any) -> None:
+    """Write JSON that people can read, whole or not at all."""
+    write_file(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def full_disk(path: epath.Path, error: OSError) -> "FullDisk":

@@ -94,12 +94,12 @@ class RowBatches:
         """The batches of an epoch: each row once; the last one may be smaller."""
         orders = {"bucketed": bucketed_order, "random_sorted": random_sorted_order}
         batches = orders[order](self._lengths, batch_size=batch_size, seed=seed, epoch=epoch)
-        return [self._padded(row_numbers) for row_numbers in batches]
+        return [self.padded(row_numbers) for row_numbers in batches]
 
     def longest_first(self, *, batch_size: int) -> list[Chosen]:
         """All rows once, for evaluation: what memory it takes shows early."""
         by_length = np.argsort(-self._lengths, kind="stable")
-        return [self._padded(each) for each in _cut(by_length, batch_size)]
+        return [self.padded(each) for each in _cut(by_length, batch_size)]
 
     def by_tokens(self, batch_tokens: int) -> list[tuple[Chosen, int]]:
         """All rows once, longest first, in batches of about so many tokens; each batch with the
@@ -131,7 +131,8 @@ class RowBatches:
             per_token=self._per_token, pad_id=self._pad_id,
         )  # fmt: skip
 
-    def _padded(self, row_numbers: Int64[np.ndarray, " rows"]) -> Chosen:
+    def padded(self, row_numbers: Int64[np.ndarray, " rows"]) -> Chosen:
+        """A batch of these rows, and the length that they are padded to."""
         longest = self._longest(row_numbers)
         # A part of an epoch was planned for, perhaps, of which this batch is none.
         fitted = padded_to(longest, self._padded_to)

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 
+# A program that a signal ends exits with 128 + its number, by the custom of shells.
+_EXIT_BY_SIGNAL = 128
+
 
 class StopRequest:
     """Context manager; `signal_number` is set once a signal has come.
@@ -17,6 +20,11 @@ class StopRequest:
         self.signal_number: int | None = None
         self._announce = announce
         self._previous: dict[int, Any] = {}
+
+    @property
+    def exit_code(self) -> int:
+        """Of the program, where it ends because of this request."""
+        return _EXIT_BY_SIGNAL + (self.signal_number or 0)
 
     def __enter__(self) -> Self:
         # Python allows signal handlers in the main thread alone.
