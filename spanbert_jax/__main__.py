@@ -5,19 +5,28 @@ import sys
 from collections.abc import Sequence
 
 from spanbert_jax.command_line import run_command
-from spanbert_jax.errors import UserError, storage_error
-
-USER_ERROR = 2
-INTERRUPTED = 130
+from spanbert_jax.errors import (
+    INTERRUPTED,
+    RUN_AGAIN,
+    USER_ERROR,
+    RunAgain,
+    UserError,
+    storage_error,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; 2 for bad input, 130 for Ctrl-C."""
+    """Run one command and return its exit code; 2 for bad input, 130 for Ctrl-C, 75 for a run that
+    was stopped and goes on when the same command is run again.
+    """
     try:
         return run_command(sys.argv[1:] if arguments is None else arguments)
     except UserError as error:
         print(f"spanbert: error: {error}", file=sys.stderr)
         return USER_ERROR
+    except RunAgain as stopped:
+        print(f"spanbert: stopped: {stopped}", file=sys.stderr)
+        return RUN_AGAIN
     except KeyboardInterrupt as interrupt:
         print(": ".join(["spanbert: interrupted", *map(str, interrupt.args)]), file=sys.stderr)
         return INTERRUPTED

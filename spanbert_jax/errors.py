@@ -9,8 +9,21 @@ _OS_ERROR = re.compile(r"\"(?P<path>/[^\"]+)\": (?P<cause>[^\"]*) \[os_error_cod
 _ADDRESS = re.compile(r"\b[a-z][a-z0-9]*://[^\s'\",;)]+")
 
 
+USER_ERROR = 2
+"""Exit code for bad input, to be mended before the program is run again."""
+RUN_AGAIN = 75
+"""Exit code of a run that was stopped and can go on: run the same command again. It is EX_TEMPFAIL
+of sysexits.h; launchers restart on it."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, by the custom of shells."""
+
+
 class UserError(ValueError):
     """Bad input: the message states the rule, the value found and the remedy."""
+
+
+class RunAgain(RuntimeError):
+    """A run was stopped by what is no fault of its own: the same command goes on."""
 
 
 class ConfigError(UserError):

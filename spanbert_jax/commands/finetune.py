@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from etils import epath
 
 from spanbert_jax.commands.task_files import check_files
-from spanbert_jax.config import FinetuneConfig
+from spanbert_jax.config import DistributedConfig, FinetuneConfig
 from spanbert_jax.errors import UserError
 from spanbert_jax.training import run_folder
+from spanbert_jax.training.activity import Activity
 from spanbert_jax.training.host_memory import keep_freed_memory
+from spanbert_jax.training.surroundings import is_one_of_several
 
 if TYPE_CHECKING:
     from spanbert_jax.commands.task_grid import GridRun
@@ -32,37 +34,61 @@ def run(config: FinetuneConfig) -> int:
     config = dataclasses.replace(
         config, workdir=home(config.workdir), init_from=home(config.init_from.removeprefix("hf:"))
     )
+    activity = Activity()
+    if not is_one_of_several(config.distributed):
+        _check(config)
+        return _tune(config, activity)
+
+    from spanbert_jax.training.processes import joined, together
+
+    with joined(config.distributed, activity):
+        # Where this process stands among them is none of the run's settings.
+        config = dataclasses.replace(config, distributed=DistributedConfig())
+        together(lambda: _check(config))
+        return _tune(config, activity)
+
+
+def _check(config: FinetuneConfig) -> None:
+    """All that needs no device."""
     run_folder.check_writable(config.workdir)
     run_folder.check_not_imported(config.workdir)
     run_folder.check_weights_exist(config.init_from)
     check_files(config.task)
     _check_one_kind(config)
 
-    # Imported here: the checks before this answer while JAX is still down.
-    import jax
 
+def _tune(config: FinetuneConfig, activity: Activity) -> int:
+    """Read weights and data, and run what is to be run."""
+    # Imported here: the checks before this answer while JAX is still down.
     from spanbert_jax.commands.task_grid import runs_of
     from spanbert_jax.commands.task_run import check_fits
     from spanbert_jax.tasks.splits import read_task_data
     from spanbert_jax.tasks.task import load_task
     from spanbert_jax.training.console import open_console
     from spanbert_jax.training.interrupts import StopRequest
-    from spanbert_jax.training.mesh import check_one_host
+    from spanbert_jax.training.processes import check_same_run, is_first, together
     from spanbert_jax.weights.loading import read_pretrained
     from spanbert_jax.weights.starting import with_dropout
 
-    check_one_host("spanbert finetune", jax.process_count())
     runs = runs_of(config)
-    for each in runs:
-        _check_resumable(each.config)
-    start = with_dropout(read_pretrained(config.init_from), config.training.dropout_rate)
-    for each in runs:
-        check_fits(each.config, start.model)
-    with open_console(0) as console, StopRequest(console.message) as stop:
-        data = read_task_data(
-            load_task(config.task), tokenizer=start.tokenizer, say=console.message
+
+    def started() -> "Pretrained":
+        for each in runs:
+            _check_resumable(each.config)
+        start = with_dropout(read_pretrained(config.init_from), config.training.dropout_rate)
+        for each in runs:
+            check_fits(each.config, start.model)
+        return start
+
+    start = together(started)
+    with open_console(0, speaks=is_first()) as console, StopRequest(console.message) as stop:
+        data = together(
+            lambda: read_task_data(
+                load_task(config.task), tokenizer=start.tokenizer, say=console.message
+            )
         )
-        return _go(config, runs, start, data, stop)
+        check_same_run(config, data=data.train.rows.fingerprint)
+        return _go(config, runs, start, data, stop, activity)
 
 
 def _go(
@@ -71,13 +97,15 @@ def _go(
     start: "Pretrained",
     data: "TaskData",
     stop: "StopRequest",
+    activity: Activity,
 ) -> int:
     """Every run that is not done yet, then what they came to."""
     from spanbert_jax.commands.task_grid import Grid
+    from spanbert_jax.training.processes import is_first
 
     grid = Grid(config, metric=data.task.metric)
     for each in runs:
-        result = grid.result_of(each) or _one_run(each.config, start, data, stop)
+        result = grid.result_of(each) or _one_run(each.config, start, data, stop, activity)
         if result is None:
             return _farewell(config, stop)
         grid.add(each, result)
@@ -85,36 +113,45 @@ def _go(
         # It had lost to a run that this grid does not have.
         lost = grid.best
         grid.reopen(lost)
-        result = _one_run(lost.config, start, data, stop)
+        result = _one_run(lost.config, start, data, stop, activity)
         if result is None:
             return _farewell(config, stop)
         grid.add(lost, result)
-    print(grid.report())
+    if is_first():
+        print(grid.report())
     return 0
 
 
 def _farewell(config: FinetuneConfig, stop: "StopRequest") -> int:
-    print(f"stopped; the same command goes on from what is saved in {config.workdir}")
+    from spanbert_jax.training.processes import is_first
+
+    if is_first():
+        print(f"stopped; the same command goes on from what is saved in {config.workdir}")
     return stop.exit_code
 
 
 def _one_run(
-    config: FinetuneConfig, start: "Pretrained", data: "TaskData", stop: "StopRequest"
+    config: FinetuneConfig,
+    start: "Pretrained",
+    data: "TaskData",
+    stop: "StopRequest",
+    activity: Activity,
 ) -> "Result | None":
     """Train to the end and write what came out; None where a signal stopped it."""
     from spanbert_jax.commands.task_run import TaskRun
     from spanbert_jax.training.checkpoint import newest_step
     from spanbert_jax.training.console import open_console
+    from spanbert_jax.training.processes import claim_together, is_first
 
     changes = ""
     if newest_step(config.workdir) is not None:
         changes = run_folder.describe_changes(config.workdir, config)
     with tempfile.TemporaryDirectory() as folder:
         name = start.tokenizer.save(folder)
-        run_folder.claim(config.workdir, config, tokenizer_file=epath.Path(folder) / name)
+        claim_together(config, tokenizer_file=epath.Path(folder) / name)
     num_steps = config.training.num_steps(len(data.train.rows.rows))
-    with open_console(num_steps) as console:
-        task_run = TaskRun(config, start, data, console=console)
+    with open_console(num_steps, speaks=is_first()) as console:
+        task_run = TaskRun(config, start, data, console=console, activity=activity)
         console.message(task_run.opening)
         if changes:
             console.message(changes)

@@ -5,21 +5,23 @@ Everything that can be checked without a device is checked before JAX starts.
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from etils import epath
 
-from spanbert_jax.config import PretrainConfig, check_devices
+from spanbert_jax.config import DistributedConfig, PretrainConfig, check_devices
 from spanbert_jax.config.prepare_flags import prepare_flags_behind_pretrain
 from spanbert_jax.corpus.prepare import prepare
 from spanbert_jax.corpus.progress import show_progress
-from spanbert_jax.corpus.shards import Manifest, read_manifest, verify_shards
+from spanbert_jax.corpus.shards import MANIFEST_FILE, Manifest, read_manifest, verify_shards
 from spanbert_jax.corpus.tagged import require_tags
 from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer
 from spanbert_jax.errors import UserError, require
 from spanbert_jax.training import run_folder
+from spanbert_jax.training.activity import COMPILING, FINISHING, RESTORING, Activity
 from spanbert_jax.training.host_memory import keep_freed_memory
+from spanbert_jax.training.surroundings import is_one_of_several
 
 if TYPE_CHECKING:
     from spanbert_jax.commands.beginning import Beginning
@@ -35,7 +37,20 @@ if TYPE_CHECKING:
 def run(config: PretrainConfig) -> int:
     """Prepare shards if need be, train, evaluate, report; return the exit code."""
     keep_freed_memory()
-    config = _at_home(config)
+    activity, config = Activity(), _at_home(config)
+    if not is_one_of_several(config.distributed):
+        return train(*_checked(config), activity=activity)
+
+    from spanbert_jax.training.processes import joined, together
+
+    with joined(config.distributed, activity):
+        # Where this process stands among them is none of the run's settings.
+        config = dataclasses.replace(config, distributed=DistributedConfig())
+        return train(*together(lambda: _checked(_prepared_before(config))), activity=activity)
+
+
+def _checked(config: PretrainConfig) -> tuple[PretrainConfig, Manifest]:
+    """The config with what its shards leave open, after all checks that need no device."""
     run_folder.check_writable(config.workdir)
     run_folder.check_not_imported(config.workdir)
     if config.init_from:
@@ -44,7 +59,26 @@ def run(config: PretrainConfig) -> int:
     _check_resumable(config, manifest)
     require_tags(config.data.shards, manifest, masking=config.masking, flag="--masking.scheme")
     verify_shards(config.data.shards, manifest, shards=config.data.verify_shards)
-    return train(config, tokenizer_file=epath.Path(config.data.shards) / manifest.tokenizer.file)
+    return config, manifest
+
+
+def _prepared_before(config: PretrainConfig) -> PretrainConfig:
+    """The same run on shards that are there: of several processes none prepares them.
+
+    Raises:
+        UserError: they are not.
+    """
+    shards = config.data.shards or config.prepare.out
+    if config.prepare.source:
+        require(
+            (epath.Path(shards) / MANIFEST_FILE).exists(), "--data.shards", shards,
+            "must be shards that are there before several processes train on them, found none",
+            "run `spanbert prepare` once, on one host, and start them again",
+        )  # fmt: skip
+    data = dataclasses.replace(config.data, shards=shards)
+    return dataclasses.replace(
+        config, data=data, prepare=dataclasses.replace(config.prepare, source=())
+    )
 
 
 def _at_home(config: PretrainConfig) -> PretrainConfig:
@@ -110,13 +144,13 @@ def _check_tokenizer(config: PretrainConfig, manifest: Manifest) -> None:
         )
 
 
-def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
+def train(config: PretrainConfig, manifest: Manifest, *, activity: Activity) -> int:
     """Go on from the newest checkpoint to the last step; return the exit code.
 
-    Nothing is written before everything is checked.
+    Nothing is written before everything is checked, in every process.
 
     Raises:
-        UserError: there are several processes, or config, devices and run do not fit together.
+        UserError: config, devices and run do not fit together, or processes differ.
     """
     # Imported here: the checks before this answer while JAX and TensorFlow are still down.
     import jax
@@ -126,23 +160,30 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
     from spanbert_jax.training.checkpoint import newest_step
     from spanbert_jax.training.console import open_console
     from spanbert_jax.training.interrupts import StopRequest
-    from spanbert_jax.training.mesh import check_one_host, make_mesh
+    from spanbert_jax.training.mesh import make_mesh
     from spanbert_jax.training.pretraining import build
+    from spanbert_jax.training.processes import check_same_run, claim_together, is_first, together
 
-    check_one_host("spanbert pretrain", jax.process_count())
     check_devices(config, jax.device_count())
+    check_same_run(config, data=manifest.tokenizer.fingerprint)
+    tokenizer_file = epath.Path(config.data.shards) / manifest.tokenizer.file
     tokenizer = load_tokenizer(tokenizer_file)
     _check_fill(config, tokenizer)
     taken = newest_step(config.workdir)
     _check_length(config, taken)
     config = with_origin_of_run(config, taken=taken)
-    beginning = Beginning(config, taken=taken, tokenizer_fingerprint=tokenizer.fingerprint)
-    shards = RunShards(config)
+
+    def opened() -> tuple[Beginning, RunShards]:
+        fingerprint = tokenizer.fingerprint
+        beginning = Beginning(config, taken=taken, tokenizer_fingerprint=fingerprint)
+        return beginning, RunShards(config)
+
+    beginning, shards = together(opened)
     changes = "" if taken is None else run_folder.describe_changes(config.workdir, config)
     if taken != config.training.num_steps:
-        run_folder.claim(config.workdir, config, tokenizer_file=tokenizer_file)
+        claim_together(config, tokenizer_file=tokenizer_file)
     with (
-        open_console(config.training.num_steps) as console,
+        open_console(config.training.num_steps, speaks=is_first()) as console,
         StopRequest(console.message) as stop,
     ):
         mesh = make_mesh(config.mesh)
@@ -151,10 +192,14 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
             console.message(_opening(config, pretraining, shards))
             if changes:
                 console.message(changes)
-            progress = _train(config, pretraining, shards, beginning, console=console, stop=stop)
+            progress = _train(
+                config, pretraining, shards, beginning, console=console, stop=stop,
+                activity=activity,
+            )  # fmt: skip
             if progress.step < config.training.num_steps:
                 console.message(_farewell(config, progress.step))
                 return stop.exit_code
+            activity.switch(FINISHING)
             console.message(_results(config, progress))
     return 0
 
@@ -167,6 +212,7 @@ def _train(
     *,
     console: "Console",
     stop: "StopRequest",
+    activity: Activity,
 ) -> "Progress":
     """Run the loop from the run's beginning; everything is on disk when this returns."""
     from spanbert_jax.commands.run_data import RunData, announced
@@ -175,7 +221,9 @@ def _train(
     from spanbert_jax.training.meter import Meter
     from spanbert_jax.training.metrics import open_metrics
     from spanbert_jax.training.pretraining import workload
+    from spanbert_jax.training.processes import is_first
     from spanbert_jax.training.read_ahead import ReadAhead
+    from spanbert_jax.training.votes import stopping
     from spanbert_jax.training.watching import RunWatcher
 
     fingerprint = load_tokenizer(_tokenizer_folder(config)).fingerprint
@@ -183,29 +231,31 @@ def _train(
         config.workdir, config, tokenizer_fingerprint=fingerprint,
         text_fingerprint=shards.fingerprint,
     ) as checkpoints:  # fmt: skip
-        start, position = beginning.state(pretraining, checkpoints, say=console.message)
+        with activity.at(RESTORING):
+            start, position = beginning.state(pretraining, checkpoints, say=console.message)
         if start.step == config.training.num_steps:
             console.message("the run has taken all of its steps")
             return start
         data = RunData(
             config, shards, start_step=start.step, position=position,
-            on_devices=pretraining.on_devices,
+            placement=pretraining.placement,
         )  # fmt: skip
 
         with (
-            open_metrics(config.workdir, start_step=start.step) as writer,
+            open_metrics(config.workdir, start_step=start.step, writes=is_first()) as writer,
             ReadAhead(data.batches()) as ahead,
         ):
             batches = announced(ahead, config, start_step=start.step, say=console.message)
+            activity.switch(COMPILING)
             return run_loop(
                 start,
-                drive=_drive(config, pretraining, data, batches),
+                drive=_drive(config, pretraining, data, batches, trouble=lambda: ahead.failure),
                 training=config.training,
                 checkpoint=config.checkpoint,
                 checkpoints=checkpoints,
-                meter=Meter(workload(config, epoch=data.epoch)),
+                meter=Meter(workload(config, epoch=data.epoch), activity),
                 watcher=RunWatcher(console, writer),
-                stop=stop,
+                should_stop=stopping(pretraining.mesh, stop, trouble=lambda: ahead.failure),
             )
 
 
@@ -214,8 +264,12 @@ def _drive(
     pretraining: "Assembly",
     data: "RunData",
     batches: Iterator["PretrainBatch"],
+    *,
+    trouble: Callable[[], BaseException | None],
 ) -> "Drive":
     """The steps and the evaluation, as the loop calls them."""
+    import jax
+
     from spanbert_jax.training.evaluation import evaluate
     from spanbert_jax.training.loop import Drive
 
@@ -232,6 +286,8 @@ def _drive(
         batches=batches,
         evaluate=held_out,
         position=data.position,
+        is_alone=jax.process_count() == 1,
+        trouble=trouble,
     )
 
 
@@ -261,11 +317,13 @@ def _opening(config: PretrainConfig, pretraining: "Assembly", shards: "RunShards
 
     device, mesh = jax.devices()[0], pretraining.mesh
     axes = " x ".join(f"{size} {name}" for name, size in mesh.shape.items() if size > 1)
+    hosts = jax.process_count()
     return (
         f"model: {pretraining.num_parameters:,} parameters, {config.model.num_layers} layers of "
         f"width {config.model.hidden_size}, vocabulary {config.model.vocab_size:,}\n"
         f"data: {shards.summary}\n{_phases(config)}"
-        f"devices: {mesh.size} x {device.device_kind}{f' as {axes}' if axes else ''}\n"
+        f"devices: {mesh.size} x {device.device_kind}{f' as {axes}' if axes else ''}"
+        f"{f' in {hosts} processes' if hosts > 1 else ''}\n"
         f"run: {config.workdir}"
     )
 
@@ -291,14 +349,15 @@ def _farewell(config: PretrainConfig, step: int) -> str:
 def _results(config: PretrainConfig, progress: "Progress") -> str:
     """Write the report, fill in the config's sentences, and say where everything lies."""
     from spanbert_jax.tasks.fill_report import fill_report
+    from spanbert_jax.training.processes import is_first, whole
     from spanbert_jax.training.report import write_report
 
-    filled = ""
+    filled, params = "", whole(progress.state.params) if config.fill else None
+    if not is_first():
+        return ""
     if config.fill:
         tokenizer = load_tokenizer(_tokenizer_folder(config))
-        filled = fill_report(
-            config.fill, config=config, params=progress.state.params, tokenizer=tokenizer
-        )
+        filled = fill_report(config.fill, config=config, params=params, tokenizer=tokenizer)
     report = write_report(config.workdir, filled=filled)
     return (f"{filled}\n" if filled else "") + (
         f"done: {config.workdir} holds the checkpoints, metrics.jsonl and TensorBoard files\n"

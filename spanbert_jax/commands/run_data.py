@@ -8,8 +8,6 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
-
 from spanbert_jax.config import PretrainConfig, RunPhase
 from spanbert_jax.corpus.progress import show_progress
 from spanbert_jax.corpus.shards import SPLITS
@@ -18,6 +16,7 @@ from spanbert_jax.data.cutting import BlockRule
 from spanbert_jax.data.pipeline import held_out_batches, pretrain_dataset
 from spanbert_jax.data.token_shards import TokenShards, open_split
 from spanbert_jax.training.checkpoint import DataPosition
+from spanbert_jax.training.placement import BatchPlacement
 from spanbert_jax.training.read_ahead import ReadAhead
 
 
@@ -81,13 +80,13 @@ class RunData:
         *,
         start_step: int,
         position: DataPosition,
-        on_devices: Callable[[Iterator[PretrainBatch]], Iterator[PretrainBatch]],
+        placement: BatchPlacement,
     ) -> None:
         self._config = config
         self._shards = shards
         self._start_step = start_step
         self._start_position = position
-        self._on_devices = on_devices
+        self._placement = placement
         self._num_blocks: dict[int, int] = {}
         self._held_out: dict[RunPhase, Any] = {}
 
@@ -125,7 +124,8 @@ class RunData:
             **self._rows(phase),
         )
         num_steps = phase.end_step - first_step
-        return self._on_devices(itertools.islice(dataset.as_numpy_iterator(), num_steps))
+        batches = itertools.islice(dataset.as_numpy_iterator(), num_steps)
+        return self._placement.on_devices(batches, batch_size=phase.batch_size)
 
     def held_out(self, step: int) -> ReadAhead[PretrainBatch]:
         """The held-out batches after a step: of the rows that led to it. To be closed."""
@@ -137,15 +137,15 @@ class RunData:
             self._held_out = {
                 phase: held_out_batches(shards, num_batches=num_batches, **self._rows(phase))
             }
-        return ReadAhead(self._on_devices(self._held_out[phase].as_numpy_iterator()))
+        batches = self._held_out[phase].as_numpy_iterator()
+        return ReadAhead(self._placement.on_devices(batches, batch_size=phase.batch_size))
 
     def _rows(self, phase: RunPhase) -> dict[str, Any]:
         return {
             "masking": self._config.masking,
             "batch_size": phase.batch_size,
             "max_boundary_offsets": self._config.model.max_boundary_offsets,
-            "host_index": jax.process_index(),
-            "num_hosts": jax.process_count(),
+            "share": self._placement.share(phase.batch_size),
         }
 
 

@@ -14,6 +14,7 @@ from spanbert_jax.commands.task_run import RESULTS_FILE, Result
 from spanbert_jax.config import FinetuneConfig
 from spanbert_jax.corpus.files import write_json
 from spanbert_jax.training.checkpoint import delete_checkpoints, newest_step
+from spanbert_jax.training.processes import is_first, wait_for_all
 from spanbert_jax.training.run_folder import GRID_FILE
 
 
@@ -69,11 +70,13 @@ class Grid:
         """Take the result of a run; keep the better checkpoint of it and the best one before."""
         before = self.best if self._results else None
         self._results[run] = result
-        if before not in (None, run):
-            loser = before if self.best is run else run
-            delete_checkpoints(loser.config.workdir)
-        if self._config.is_grid:
-            write_json(epath.Path(self._config.workdir) / GRID_FILE, self._content())
+        loser = None if before in (None, run) else before if self.best is run else run
+        if is_first():
+            if loser is not None:
+                delete_checkpoints(loser.config.workdir)
+            if self._config.is_grid:
+                write_json(epath.Path(self._config.workdir) / GRID_FILE, self._content())
+        wait_for_all("the grid is written")
 
     @property
     def best(self) -> GridRun:
@@ -87,7 +90,9 @@ class Grid:
 
     def reopen(self, run: GridRun) -> None:
         """Let a run be one that is not done yet, also for whoever goes on after a stop."""
-        (epath.Path(run.config.workdir) / RESULTS_FILE).unlink()
+        if is_first():
+            (epath.Path(run.config.workdir) / RESULTS_FILE).unlink()
+        wait_for_all("a run is open again")
 
     def _content(self) -> dict[str, Any]:
         return {

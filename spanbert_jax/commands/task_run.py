@@ -4,7 +4,7 @@ folder with its best checkpoint, predictions and scores.
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +20,7 @@ from spanbert_jax.errors import UserError, require
 from spanbert_jax.tasks.objective import objective_of
 from spanbert_jax.tasks.splits import TaskData, TaskSplit, judge
 from spanbert_jax.tasks.task import Settings, Task, Verdict
+from spanbert_jax.training.activity import COMPILING, TRAINING, Activity
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, Ranking, TaskOrigin
 from spanbert_jax.training.compiling import Compiler, OfManyShapes
 from spanbert_jax.training.console import Console
@@ -36,10 +37,12 @@ from spanbert_jax.training.loop import Drive, Progress, run_loop
 from spanbert_jax.training.mesh import make_mesh
 from spanbert_jax.training.meter import Meter
 from spanbert_jax.training.metrics import DEV, open_metrics
+from spanbert_jax.training.processes import is_first, wait_for_all
 from spanbert_jax.training.read_ahead import ReadAhead
 from spanbert_jax.training.report import write_report
 from spanbert_jax.training.saved_run import load_run
 from spanbert_jax.training.train_step import TrainState
+from spanbert_jax.training.votes import stopping
 from spanbert_jax.training.watching import RunWatcher
 from spanbert_jax.weights.loading import Pretrained
 from spanbert_jax.weights.starting import with_start
@@ -80,10 +83,16 @@ class TaskRun:
     """One run: its steps, its evaluations, its checkpoints."""
 
     def __init__(
-        self, config: FinetuneConfig, start: Pretrained, data: TaskData, *, console: Console
+        self,
+        config: FinetuneConfig,
+        start: Pretrained,
+        data: TaskData,
+        *,
+        console: Console,
+        activity: Activity,
     ) -> None:
         self._config, self._start, self._data = config, start, data
-        self._console = console
+        self._console, self._activity = console, activity
         self._ranking = Ranking(DEV + data.task.metric, higher_is_better=True)
         self._loop, self._keep = rhythm(config, num_rows=len(data.train.rows.rows))
         self._per_epoch = config.training.steps_per_epoch(len(data.train.rows.rows))
@@ -142,7 +151,7 @@ class TaskRun:
             ) as checkpoints,
         ):  # fmt: skip
             taken = checkpoints.latest_step() or 0
-            with Compiler() as compiler:
+            with self._activity.at(COMPILING), Compiler() as compiler:
                 self._compile(compiler, self._plan[taken:])
                 start = self._beginning(checkpoints)
             give_back_freed_memory()
@@ -150,13 +159,15 @@ class TaskRun:
                 return start
             rows = map(self._batch, self._plan[start.step :])
             with (
-                open_metrics(config.workdir, start_step=start.step) as writer,
+                open_metrics(config.workdir, start_step=start.step, writes=is_first()) as writer,
                 ReadAhead(self._assembly.on_devices(rows)) as batches,
+                self._activity.at(TRAINING),
             ):
                 return run_loop(
                     start, drive=self._drive(batches), training=self._loop, checkpoint=self._keep,
-                    checkpoints=checkpoints, meter=Meter(self._workload()),
-                    watcher=RunWatcher(self._console, writer), stop=stop,
+                    checkpoints=checkpoints, meter=Meter(self._workload(), self._activity),
+                    watcher=RunWatcher(self._console, writer),
+                    should_stop=stopping(self._mesh, stop, trouble=lambda: batches.failure),
                 )  # fmt: skip
 
     def _compile(self, compiler: Compiler, plan: Sequence[Chosen]) -> None:
@@ -226,7 +237,7 @@ class TaskRun:
             steps_per_epoch=self._per_epoch,
         )  # fmt: skip
 
-    def _drive(self, batches: Iterator[TaskBatch]) -> Drive:
+    def _drive(self, batches: ReadAhead[TaskBatch]) -> Drive:
         length, size = self._config.task.max_length, self._config.training.batch_size
         return Drive(
             train_step=self._train_step,
@@ -236,6 +247,8 @@ class TaskRun:
             settings=lambda step: self._verdict.settings,
             evaluates_start=False,
             saves_best=True,
+            is_alone=jax.process_count() == 1,
+            trouble=lambda: batches.failure,
         )
 
     def _evaluate(self, step: int, state: TrainState) -> dict[str, float]:
@@ -268,14 +281,21 @@ class TaskRun:
         best = load_run(self._config.workdir)
         with jax.set_mesh(self._mesh):
             verdict = self._judge(self._assembly.placed(best.params), best.settings)
-        task, examples = self._data.task, self._data.dev.examples
-        files = task.prediction_files(examples, verdict, tables=self._data.tables)
-        write_texts(epath.Path(self._config.workdir) / PREDICTIONS_FOLDER, files)
-        result = Result(best.step, verdict.scores[task.metric], verdict.scores, verdict.settings)
+        metric = self._data.task.metric
+        result = Result(best.step, verdict.scores[metric], verdict.scores, verdict.settings)
+        if is_first():
+            self._write(verdict, result)
+        wait_for_all("results are written")
+        return result
+
+    def _write(self, verdict: Verdict, result: Result) -> None:
+        """What a run leaves behind beside its checkpoints."""
+        folder, data = epath.Path(self._config.workdir), self._data
+        files = data.task.prediction_files(data.dev.examples, verdict, tables=data.tables)
+        write_texts(folder / PREDICTIONS_FOLDER, files)
         write_report(self._config.workdir, kind="Fine-tuning")
         # Last: by it a run is done.
-        write_json(epath.Path(self._config.workdir) / RESULTS_FILE, result._asdict())
-        return result
+        write_json(folder / RESULTS_FILE, result._asdict())
 
 
 def _check_scored(verdict: Verdict, task: Task[Any]) -> None:

@@ -16,6 +16,7 @@ from spanbert_jax.config.data import (
     PrepareConfig,
     tokens_of_text,
 )
+from spanbert_jax.config.distributed import DistributedConfig
 from spanbert_jax.config.experiment import PretrainConfig, check_devices
 from spanbert_jax.config.finetune import FinetuneConfig, FineTuningConfig
 from spanbert_jax.config.model import ComputeConfig, ModelConfig
@@ -36,6 +37,7 @@ __all__ = [
     "CheckpointConfig",
     "ComputeConfig",
     "DataConfig",
+    "DistributedConfig",
     "FineTuningConfig",
     "FinetuneConfig",
     "LengthPhase",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from spanbert_jax.config.data import DataConfig, MaskingConfig, PrepareConfig
+from spanbert_jax.config.distributed import DistributedConfig
 from spanbert_jax.config.model import ComputeConfig, ModelConfig
 from spanbert_jax.config.optimizer import OptimizerConfig
 from spanbert_jax.config.phases import FLAG, RunPhase, run_phases
@@ -32,6 +33,7 @@ class PretrainConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
     """Where a source is named, its shards are prepared first if they are not there yet."""

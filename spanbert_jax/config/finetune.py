@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from spanbert_jax.config.distributed import DistributedConfig
 from spanbert_jax.config.model import ComputeConfig
 from spanbert_jax.config.optimizer import FINE_TUNING_OPTIMIZER, OptimizerConfig
 from spanbert_jax.config.tasks import TaskConfig
@@ -109,6 +110,7 @@ class FinetuneConfig:
     """Runs of each cell of the grid: of --training.seed and the seeds that follow it."""
     checkpoint: CheckpointConfig = CheckpointConfig(every_steps=1_000, keep_latest=1)
     mesh: MeshConfig = field(default_factory=MeshConfig)
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:

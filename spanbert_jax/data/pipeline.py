@@ -1,7 +1,7 @@
 """From rows to batches: order, masks, in tf.data.
 
 In: the rows of a split, the number of the first example. Out: PretrainBatch after PretrainBatch,
-each host's share of the global batches. The only state there is to save is the number of the next
+each process' share of the global batches. The only state there is to save is the number of the next
 example.
 """
 
@@ -24,13 +24,12 @@ from spanbert_jax.data.order import Places
 from spanbert_jax.data.random_bits import fold_in
 from spanbert_jax.data.sentence_pairs import draw_pairs
 from spanbert_jax.data.token_shards import NO_END, RowReader, TokenShards
-from spanbert_jax.errors import require
 
 MIN_ROWS_PER_CALL = 256
 """Masks are made for at least so many rows at once: below, calls cost more than the work."""
 HELD_OUT_SEED = 0
 """Of order and masks of held-out blocks: the same ones in every run."""
-# Of all hosts. Calls at work at a time stay far within a window, however small a host's share is.
+# Of all processes. Calls at work at a time stay far within a window, however small a share is.
 _MAX_EXAMPLES_PER_CALL = 4_096
 _NUM_CALLS = min(16, os.cpu_count() or 1)
 # Bound here: a generator that is left open ends when the modules of a program are gone.
@@ -64,7 +63,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches of a host: a tf.data pipeline whose errors are those that were raised in it."""
+    """Batches of a process: a tf.data pipeline whose errors are those that were raised in it."""
 
     dataset: tf.data.Dataset
     source: Source
@@ -100,25 +99,21 @@ def pretrain_dataset(
     seed: int,
     first_example: int = 0,
     num_epochs: int | None = None,
-    host_index: int = 0,
-    num_hosts: int = 1,
+    share: Int64[np.ndarray, " rows"] | None = None,
 ) -> Batches:
-    """This host's rows of the global batches, from example `first_example` on, without end.
+    """This process' rows of the global batches, from example `first_example` on, without end.
 
-    Batch s holds the examples [first_example + s x batch_size, + batch_size) of the order, host h
-    of H the rows [h x batch_size / H, (h + 1) x batch_size / H) of it. A row depends on (seed,
-    epoch, block) alone. What does not fill a batch at the end of an epoch begins the next.
+    Batch s holds the examples [first_example + s x batch_size, + batch_size) of the order. A row
+    depends on (seed, epoch, block) alone. What does not fill a batch at the end of an epoch begins
+    the next.
 
     num_epochs: ends the data there; the last batch is filled up with rows without targets.
-    Yields PretrainBatch of int32 [batch_size / H, ...].
+    share: numbers of the rows of a batch that are made here, in [0, batch_size); all by default.
+    Yields PretrainBatch of int32 [rows, ...].
     """
-    require(
-        batch_size % num_hosts == 0, "--data.batch-size", batch_size,
-        f"is not divisible by the {num_hosts} hosts that share it",
-        f"use {math.ceil(batch_size / num_hosts) * num_hosts}",
-    )  # fmt: skip
-    host_rows = batch_size // num_hosts
-    steps_per_call = math.ceil(MIN_ROWS_PER_CALL / host_rows)
+    share = np.arange(batch_size) if share is None else share
+    num_rows = len(share)
+    steps_per_call = math.ceil(MIN_ROWS_PER_CALL / num_rows)
     steps_per_call = max(1, min(steps_per_call, _MAX_EXAMPLES_PER_CALL // batch_size))
     end_example = NO_END if num_epochs is None else num_epochs * shards.num_blocks
     source = Source(shards.reader(seed), end_example)
@@ -126,8 +121,7 @@ def pretrain_dataset(
 
     def batches_of_call(call: tf.Tensor) -> PretrainBatch:
         steps = call * steps_per_call + tf.range(steps_per_call, dtype=tf.int64)
-        host_start = first_example + host_index * host_rows
-        examples = host_start + steps[:, None] * batch_size + tf.range(host_rows, dtype=tf.int64)
+        examples = first_example + steps[:, None] * batch_size + tf.constant(share, tf.int64)
         rows, seeds = rows_of(tf.reshape(examples, [-1]))
         masked = mask_rows(
             rows, seeds=seeds, vocabulary=shards.vocabulary, config=masking,
@@ -135,7 +129,7 @@ def pretrain_dataset(
             max_boundary_offsets=max_boundary_offsets,
         )  # fmt: skip
         return PretrainBatch(
-            *(tf.reshape(field, [steps_per_call, host_rows, *field.shape[1:]]) for field in masked)
+            *(tf.reshape(field, [steps_per_call, num_rows, *field.shape[1:]]) for field in masked)
         )
 
     dataset = tf.data.Dataset.counter().map(
@@ -156,8 +150,7 @@ def held_out_batches(
     batch_size: int,
     max_boundary_offsets: int,
     num_batches: int,
-    host_index: int = 0,
-    num_hosts: int = 1,
+    share: Int64[np.ndarray, " rows"] | None = None,
 ) -> Batches:
     """Up to `num_batches` batches, always the same blocks with the same masks, each block once.
 
@@ -166,7 +159,7 @@ def held_out_batches(
     """
     batches = pretrain_dataset(
         shards, masking=masking, batch_size=batch_size, max_boundary_offsets=max_boundary_offsets,
-        seed=HELD_OUT_SEED, num_epochs=1, host_index=host_index, num_hosts=num_hosts,
+        seed=HELD_OUT_SEED, num_epochs=1, share=share,
     )  # fmt: skip
     return batches.take(num_batches)
 

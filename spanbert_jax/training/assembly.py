@@ -21,6 +21,7 @@ from spanbert_jax.training.mesh import (
 )
 from spanbert_jax.training.objective import Objective
 from spanbert_jax.training.optimizer import make_optimizer
+from spanbert_jax.training.placement import BatchPlacement
 from spanbert_jax.training.schedule import make_schedule
 from spanbert_jax.training.train_step import TrainState, init_state, make_train_step
 
@@ -39,13 +40,14 @@ class Assembly:
     eval_step: Any
     """(params, batch) -> sums, or outputs: the same on every device."""
 
+    @property
+    def placement(self) -> BatchPlacement:
+        """Of the rows of a batch on the mesh."""
+        return BatchPlacement(self.mesh)
+
     def on_devices(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """Global arrays from each host's rows."""
-        sharding = batch_sharding(self.mesh)
-        for batch in batches:
-            yield jax.tree.map(
-                lambda rows: jax.make_array_from_process_local_data(sharding, rows), batch
-            )
+        """Global arrays from batches that every process has all rows of."""
+        return self.placement.whole_on_devices(batches)
 
     def placed(self, params: Any) -> Any:
         """Parameters from elsewhere as those of the state lie on the devices."""

@@ -74,8 +74,20 @@ class TerminalConsole(Console):
             self._live = None
 
 
-def open_console(num_steps: int, stream: IO[str] | None = None) -> Console:
-    """The console that suits `stream` (stderr by default) for a run of `num_steps`."""
+class Silence(Console):
+    """Of a process that leaves speaking to another one."""
+
+    def message(self, text: str) -> None:
+        pass
+
+
+def open_console(num_steps: int, stream: IO[str] | None = None, *, speaks: bool = True) -> Console:
+    """The console that suits `stream` (stderr by default) for a run of `num_steps`.
+
+    speaks: whether this process is the one that says what the run does.
+    """
+    if not speaks:
+        return Silence(num_steps, sys.stderr)
     stream = sys.stderr if stream is None else stream
     if stream.isatty():
         import rich.console

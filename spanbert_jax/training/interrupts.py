@@ -6,8 +6,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 
-# A program that a signal ends exits with 128 + its number, by the custom of shells.
-_EXIT_BY_SIGNAL = 128
+from spanbert_jax.errors import INTERRUPTED, RUN_AGAIN
 
 
 class StopRequest:
@@ -23,8 +22,10 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """Of the program, where it ends because of this request."""
-        return _EXIT_BY_SIGNAL + (self.signal_number or 0)
+        """Of the program, where it ends before its end: somebody sits at Ctrl-C; after SIGTERM, and
+        where another process was asked to stop, a launcher runs the same command again.
+        """
+        return INTERRUPTED if self.signal_number == signal.SIGINT else RUN_AGAIN
 
     def __enter__(self) -> Self:
         # Python allows signal handlers in the main thread alone.

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 from spanbert_jax.config import CheckpointConfig, TrainingConfig
 from spanbert_jax.errors import UserError, storage_error
+from spanbert_jax.training.activity import EVALUATING, SAVING
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
-from spanbert_jax.training.interrupts import StopRequest
 from spanbert_jax.training.meter import Meter, Record
 from spanbert_jax.training.train_step import Metrics
 
@@ -36,6 +36,11 @@ class Drive:
     """Whether a new run is evaluated before its first step."""
     saves_best: bool = False
     """Whether a state is saved, beside the regular ones, when its evaluation is the best so far."""
+    is_alone: bool = True
+    """Whether this process can save by itself; of several, none can without the others."""
+    trouble: Callable[[], BaseException | None] = lambda: None
+    """What will keep the next batches from being read, known before they are due: the reason of a
+    stop that several processes agreed on."""
 
 
 class Progress(NamedTuple):
@@ -54,9 +59,9 @@ def run_loop(
     checkpoints: Checkpoints,
     meter: Meter,
     watcher: Watcher,
-    stop: StopRequest,
+    should_stop: Callable[[], bool],
 ) -> Progress:
-    """Train from `start` to the last step or to a stop request.
+    """Train from `start` to the last step, or to where `should_stop`, asked once a step, says so.
 
     Evaluates at step 0, every `eval_every` steps and at the end; saves every `every_steps` steps,
     at the end and when stopped, and what is best where `drive` says so. What a run did at the step
@@ -70,10 +75,10 @@ def run_loop(
     step, state = start
     saved_step = start.step
     best = checkpoints.best_score() if drive.saves_best else None
-    failure: Exception | None = None
+    failure: BaseException | None = None
     while True:
         finished = step == training.num_steps
-        stopped = stop.signal_number is not None or failure is not None
+        stopped = failure is not None or should_stop()
         fresh = step > start.step
         evaluate = failure is None and (finished or step % training.eval_every == 0)
         # Also when stopped: a resumed run does not come back to this step, but for the first one.
@@ -90,23 +95,28 @@ def run_loop(
             if record.skipped_in_a_row >= training.max_skipped_steps:
                 raise _diverged(record, training, checkpoints)
         score = None
-        with meter.paused():
-            if evaluate:
+        if evaluate:
+            with meter.paused(EVALUATING):
                 try:
                     evaluation = drive.evaluate(step, state)
                 except Exception as error:
+                    if not drive.is_alone:
+                        raise
                     failure = error
                     continue
                 score = evaluation[checkpoints.ranking.metric]
                 watcher.evaluation(step, evaluation)
                 if drive.saves_best and checkpoints.ranking.is_better(score, best):
                     best, save = score, step > saved_step
-            if save:
+        if save:
+            with meter.paused(SAVING):
                 checkpoints.save(
                     step, state, position=drive.position(step), score=score,
                     settings=drive.settings and drive.settings(step),
                 )  # fmt: skip
                 saved_step = step
+        if stopped and not finished:
+            failure = failure or drive.trouble()
         if failure is not None:
             checkpoints.wait()
             raise _told(failure, saved_step)
@@ -116,6 +126,8 @@ def run_loop(
             with meter.waiting_for_data():
                 batch = next(drive.batches)
         except Exception as error:
+            if not drive.is_alone:
+                raise
             failure = error
             continue
         state, metrics = drive.train_step(state, batch)
@@ -125,7 +137,7 @@ def run_loop(
         meter.add(step, metrics)
 
 
-def _told(failure: Exception, saved_step: int) -> Exception:
+def _told(failure: BaseException, saved_step: int) -> BaseException:
     """What kept a run from reading its data, with the step that it goes on from; none before 1."""
     if saved_step == 0:
         return failure

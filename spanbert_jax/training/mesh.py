@@ -11,7 +11,6 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from spanbert_jax.config import MeshConfig
-from spanbert_jax.errors import UserError
 
 # A mesh axis is used once in an array: in an activation `batch` takes fsdp and `embed` stays whole,
 # in a parameter `embed` takes fsdp.
@@ -25,16 +24,6 @@ LOGICAL_AXIS_RULES: tuple[tuple[str, str | tuple[str, ...] | None], ...] = (
     ("length", None),
     ("head_dim", None),
 )
-
-
-def check_one_host(command: str, num_processes: int) -> None:
-    """Raise `UserError` where several processes share the run: each would read all of its rows."""
-    if num_processes > 1:
-        raise UserError(
-            f"{command}: this version runs on one host, in one process, with any number of "
-            f"devices, found {num_processes} processes; start it on a single host, such as a "
-            "TPU VM with all of its chips or a machine with several GPUs"
-        )
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 import jax
 
+from spanbert_jax.training.activity import COMPILING, TRAINING, WAITING_FOR_DATA, Activity
 from spanbert_jax.training.train_step import Metrics
 
 # The host may run this many steps ahead: enough to keep devices busy, few enough to stop soon.
@@ -113,8 +114,9 @@ class Record(NamedTuple):
 class Meter:
     """Collects metrics on the devices and reads those of steps that are surely done."""
 
-    def __init__(self, workload: Workload) -> None:
+    def __init__(self, workload: Workload, activity: Activity | None = None) -> None:
         self._workload = workload
+        self._activity = activity or Activity()
         self._in_flight: deque[tuple[int, Metrics]] = deque()
         self._records: list[Record] = []
         self._skipped_in_a_row = 0
@@ -129,18 +131,21 @@ class Meter:
     def waiting_for_data(self) -> Iterator[None]:
         """Time inside counts as waiting for data."""
         start = time.perf_counter()
-        yield
+        with self._activity.at(WAITING_FOR_DATA):
+            yield
         self._waited += time.perf_counter() - start
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Time inside (evaluation, saving) counts as no training time."""
+    def paused(self, what: str) -> Iterator[None]:
+        """Time inside, of evaluating or saving, counts as no training time."""
         start = time.perf_counter()
-        yield
+        with self._activity.at(what):
+            yield
         self._paused += time.perf_counter() - start
 
     def add(self, step: int, metrics: Metrics) -> None:
         """Take the metrics of a step just started; wait for the one STEPS_IN_FLIGHT before it."""
+        self._activity.step = step
         self._in_flight.append((step, metrics))
         self._drain(STEPS_IN_FLIGHT)
 
@@ -162,6 +167,9 @@ class Meter:
         while len(self._in_flight) > num_left:
             step, metrics = self._in_flight.popleft()
             self._window.append(jax.block_until_ready(metrics))
+            if self._activity.now == COMPILING:
+                # The first step of this start, which compiles, is done.
+                self._activity.switch(TRAINING)
             if step % self._workload.log_every == 0 or step == self._workload.num_steps:
                 self._records.append(self._end_window(step))
 

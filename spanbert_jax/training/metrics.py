@@ -49,12 +49,14 @@ class MetricsWriter:
         self.close()
 
 
-def open_metrics(run_dir: str | Path, *, start_step: int = 0) -> MetricsWriter:
+def open_metrics(run_dir: str | Path, *, start_step: int = 0, writes: bool = True) -> MetricsWriter:
     """Write to metrics.jsonl and to tensorboard/ of a run that starts or goes on at `start_step`.
 
     What a crashed run wrote for later steps is dropped: these steps come again. At step 0 nothing
-    is kept.
+    is kept. writes: whether this process is the one that does.
     """
+    if not writes:
+        return MetricsWriter([])
     folder = epath.Path(run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     return MetricsWriter(

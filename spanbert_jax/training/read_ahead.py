@@ -75,6 +75,11 @@ class ReadAhead(Generic[T]):
         self.close = weakref.finalize(self, _close, self._shelf, thread)
         thread.start()
 
+    @property
+    def failure(self) -> BaseException | None:
+        """The error that will be raised behind the items that are read already."""
+        return self._shelf.error
+
     def __iter__(self) -> Self:
         return self
 

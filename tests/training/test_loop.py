@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,7 +32,7 @@ class Run:
     ) -> None:
         self.events: list[str] = []
         self.logged: list[tuple[int, float]] = []
-        self.stop = SimpleNamespace(signal_number=None)
+        self.asked_to_stop = False
         self._stop_in_step = stop_in_step
         self._skipped = skipped
         self._unreadable, self._unreadable_held_out = unreadable, unreadable_held_out
@@ -60,7 +59,7 @@ class Run:
             checkpoints=self,  # type: ignore[arg-type]
             meter=Meter(work),
             watcher=self,
-            stop=self.stop,  # type: ignore[arg-type]
+            should_stop=lambda: self.asked_to_stop,
         )
 
     def _batches(self) -> Iterator[str]:
@@ -75,7 +74,7 @@ class Run:
         assert batch == f"batch {step}"
         self.events.append(f"step {step}")
         if step == self._stop_in_step:
-            self.stop.signal_number = 2
+            self.asked_to_stop = True
         norm = math.nan if step in self._skipped else 1.0
         metrics = {"loss": float(step), "skipped_steps": 0.0, "learning_rate": 0.0}
         return step, metrics | {"grad_norm": norm}
@@ -179,7 +178,7 @@ def test_a_stop_request_leaves_out_no_evaluation_for_the_resumed_run_would_not_d
 
 def test_a_stop_request_before_the_first_step_saves_nothing() -> None:
     run = Run(num_steps=10)
-    run.stop.signal_number = 15
+    run.asked_to_stop = True
     assert run.go(start=3) == Progress(3, 3)
     assert run.events == []
 
@@ -200,7 +199,7 @@ def test_every_window_is_logged_once_to_the_end() -> None:
 def test_a_stop_logs_the_steps_of_its_window_and_the_resumed_run_the_rest() -> None:
     run = Run(num_steps=10, log_every=4, stop_in_step=6)
     assert run.go() == Progress(6, 6)
-    run.stop.signal_number = None
+    run.asked_to_stop = False
     assert run.go(start=6) == Progress(10, 10)
     # Means of 1..4, 5..6, 7..8 and 9..10.
     assert run.logged == [(4, 2.5), (6, 5.5), (8, 7.5), (10, 9.5)]

@@ -1,0 +1,211 @@
+"""The processes of a run: how they find each other, and do the same thing or nothing.
+
+Where there is one process alone, everything but `joined` does what would be done without it.
+"""
+
+import hashlib
+import json
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from etils import epath
+from jax.experimental import multihost_utils
+from orbax.checkpoint import multihost
+
+from spanbert_jax.config import DistributedConfig
+from spanbert_jax.config.json import RunConfig, to_json
+from spanbert_jax.errors import RunAgain, UserError
+from spanbert_jax.training import run_folder
+from spanbert_jax.training.activity import Activity
+from spanbert_jax.training.liveness import Liveness, Patience
+from spanbert_jax.training.mesh import replicated
+
+T = TypeVar("T")
+
+# What the runtime says where another process has gone in the middle of a collective.
+_LEFT_ALONE = re.compile(
+    r"gloo|nccl|connection (closed|reset|refused)|broken pipe|socket closed|peer|heartbeat|"
+    r"coordination service|barrier|deadline_exceeded|unavailable",
+    re.IGNORECASE,
+)
+_SECONDS_TO_LEAVE = 30
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@contextmanager
+def joined(config: DistributedConfig, activity: Activity) -> Iterator[None]:
+    """Be one of the processes of a run, inside; leave it when all do.
+
+    Must come before anything asks JAX for its devices. Where a process is lost, the others end
+    with exit code 75, from inside a collective too.
+
+    Raises:
+        UserError: the processes do not find each other.
+        RunAgain: what was raised inside came of the loss of another process.
+    """
+    _connect(config)
+    with Liveness(
+        multihost.get_jax_distributed_client(),
+        process=jax.process_index(),
+        num_processes=jax.process_count(),
+        patience=Patience(config.silence_seconds, config.standstill_seconds),
+        sign=lambda: (activity.step, activity.now),
+        host=socket.gethostname(),
+    ) as liveness:
+        try:
+            yield
+            multihost_utils.sync_global_devices("the end of the run")
+        except BaseException as error:
+            if not isinstance(error, UserError) and _LEFT_ALONE.search(f"{error}"):
+                verdict = liveness.wait_for_verdict()
+                if verdict is not None:
+                    raise RunAgain(verdict.text) from error
+            liveness.tell_failure(error)
+            raise
+    jax.distributed.shutdown()
+
+
+def _connect(config: DistributedConfig) -> None:
+    waits: dict[str, Any] = {
+        "initialization_timeout": config.connect_seconds,
+        # Ours speak first, and name who is missing.
+        "heartbeat_timeout_seconds": 4 * config.silence_seconds + 60,
+        "shutdown_timeout_seconds": _SECONDS_TO_LEAVE,
+    }
+    # Stopping is agreed on by the loop: JAX's own way would take the signal away from it.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        if config.is_explicit:
+            jax.distributed.initialize(
+                config.coordinator, config.num_processes, config.process_id,
+                cluster_detection_method="deactivate", **waits,
+            )  # fmt: skip
+        else:
+            jax.distributed.initialize(**waits)
+    except Exception as error:
+        where = config.coordinator or "the coordinator that Cloud TPU or Slurm names"
+        raise UserError(
+            f"--distributed.coordinator: all processes must reach {where} within "
+            f"{config.connect_seconds} seconds, found {type(error).__name__}: {error}; check that "
+            "every process is started, that the port is free and open between the hosts, and that "
+            "no two have the same --distributed.process-id"
+        ) from error
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and speaks."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(what: str) -> None:
+    """Return when every process has come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
+
+
+def texts_of_all(text: str) -> list[str]:
+    """What every process says here, by their numbers: ["...", "..."]."""
+    if jax.process_count() == 1:
+        return [text]
+    said = np.frombuffer(text.encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array([len(said)]))
+    padded = np.zeros(max(1, sizes.max()), np.uint8)
+    padded[: len(said)] = said
+    rows = multihost_utils.process_allgather(padded)
+    return [bytes(row[:size]).decode() for row, size in zip(rows, sizes.reshape(-1), strict=True)]
+
+
+def together(action: Callable[[], T]) -> T:
+    """`action` in every process; where it fails in one, it fails in all, with that one's reason.
+
+    Raises:
+        UserError: of this process, or what the first one of the others says.
+    """
+    failure, result = None, None
+    try:
+        result = action()
+    except Exception as error:
+        failure = error
+    message = f"{failure}" if isinstance(failure, UserError) else f"{failure!r}" if failure else ""
+    texts = texts_of_all(json.dumps([socket.gethostname(), message]))
+    if failure is not None:
+        raise failure
+    for number, (host, said) in enumerate(map(json.loads, texts)):
+        if said:
+            raise UserError(f"process {number} on {host}: {said}")
+    return result  # type: ignore[return-value]
+
+
+def require_same(facts: dict[str, str]) -> None:
+    """Raise `UserError` where processes differ in what they must have in common.
+
+    facts: by the words that say what they are, such as {"version of jax": "0.10.2"}.
+    """
+    everybody = [json.loads(text) for text in texts_of_all(json.dumps(facts))]
+    for what, value in everybody[0].items():
+        others = [i for i, each in enumerate(everybody) if each.get(what) != value]
+        if others:
+            raise UserError(
+                f"{what}: must be the same for all processes, found {value} in process 0 and "
+                f"{everybody[others[0]].get(what)} in process {others[0]}"
+                f"{f' and {len(others) - 1} more' if len(others) > 1 else ''}; start all of them "
+                "with the same code, the same packages and the same command"
+            )
+
+
+def check_same_run(config: RunConfig, *, data: str) -> None:
+    """Raise `UserError` where processes were started with other code, packages or settings.
+
+    data: a fingerprint of what is trained on.
+    """
+    require_same(
+        {
+            "configuration": _digest(to_json(config).encode()),
+            "data": data,
+            "code of spanbert_jax": _digest(*map(Path.read_bytes, sorted(_PACKAGE.rglob("*.py")))),
+            "version of jax": jax.__version__,
+            "number of devices of a process": f"{jax.local_device_count()}",
+        }
+    )
+
+
+def _digest(*contents: bytes) -> str:
+    return hashlib.sha256(b"\0".join(contents)).hexdigest()[:12]
+
+
+def claim_together(config: RunConfig, *, tokenizer_file: epath.Path) -> None:
+    """The first process claims the run's folder; the others see that it is the same folder.
+
+    Raises:
+        UserError: it cannot be written, or is not one folder for all hosts.
+    """
+    folder = config.workdir
+    if is_first():
+        together(lambda: run_folder.claim(folder, config, tokenizer_file=tokenizer_file))
+    else:
+        together(lambda: None)
+    together(lambda: _check_shared(folder, config))
+
+
+def _check_shared(folder: str, config: RunConfig) -> None:
+    if run_folder.read_config(folder) != config:
+        raise UserError(
+            f"--workdir {folder}: must be one folder that all hosts share, such as gs:// or a "
+            "network disk, found that this host does not see what the first one wrote there; use "
+            "another --workdir"
+        )
+
+
+def whole(tree: Any) -> Any:
+    """Arrays of all devices as this process' own, whole; every process must ask for them."""
+    if jax.process_count() == 1:
+        return tree
+    mesh = jax.tree.leaves(tree)[0].sharding.mesh
+    gathered = jax.jit(lambda tree: tree, out_shardings=replicated(mesh))(tree)
+    return jax.tree.map(np.asarray, gathered)
