@@ -49,6 +49,8 @@ EXTRAS = {
         "ruff==0.17.6",  # format and lint
         "mypy==2.4.1",  # type check
     ],
+    # Figures of a run on Weights & Biases (--metrics.wandb).
+    "wandb": ["wandb>=0.19"],
     "tpu": ["jax[tpu]>=0.10.2,<0.11"],
     "cuda": ["jax[cuda12]>=0.10.2,<0.11"],
     # Side-by-side benchmarks against PyTorch (tests/benchmarks).

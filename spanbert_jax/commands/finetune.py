@@ -18,6 +18,7 @@ from spanbert_jax.training import run_folder
 from spanbert_jax.training.activity import Activity
 from spanbert_jax.training.host_memory import keep_freed_memory
 from spanbert_jax.training.surroundings import is_one_of_several
+from spanbert_jax.training.weights_and_biases import check_installed
 
 if TYPE_CHECKING:
     from spanbert_jax.commands.task_grid import GridRun
@@ -53,6 +54,7 @@ def _check(config: FinetuneConfig) -> None:
     run_folder.check_writable(config.workdir)
     run_folder.check_not_imported(config.workdir)
     run_folder.check_weights_exist(config.init_from)
+    check_installed(config.metrics.wandb)
     check_files(config.task)
     _check_one_kind(config)
 
@@ -66,7 +68,7 @@ def _tune(config: FinetuneConfig, activity: Activity) -> int:
     from spanbert_jax.tasks.task import load_task
     from spanbert_jax.training.console import open_console
     from spanbert_jax.training.interrupts import StopRequest
-    from spanbert_jax.training.processes import check_same_run, is_first, together
+    from spanbert_jax.training.processes import check_same_run, is_first, said_here, together
     from spanbert_jax.weights.loading import read_pretrained
     from spanbert_jax.weights.starting import with_dropout
 
@@ -81,7 +83,10 @@ def _tune(config: FinetuneConfig, activity: Activity) -> int:
         return start
 
     start = together(started)
-    with open_console(0, speaks=is_first()) as console, StopRequest(console.message) as stop:
+    with (
+        open_console(0, speaks=is_first()) as console,
+        StopRequest(console.message if is_first() else said_here) as stop,
+    ):
         data = together(
             lambda: read_task_data(
                 load_task(config.task), tokenizer=start.tokenizer, say=console.message

@@ -6,7 +6,7 @@ Everything that can be checked without a device is checked before JAX starts.
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from etils import epath
 
@@ -22,6 +22,7 @@ from spanbert_jax.training import run_folder
 from spanbert_jax.training.activity import COMPILING, FINISHING, RESTORING, Activity
 from spanbert_jax.training.host_memory import keep_freed_memory
 from spanbert_jax.training.surroundings import is_one_of_several
+from spanbert_jax.training.weights_and_biases import check_installed
 
 if TYPE_CHECKING:
     from spanbert_jax.commands.beginning import Beginning
@@ -55,6 +56,7 @@ def _checked(config: PretrainConfig) -> tuple[PretrainConfig, Manifest]:
     run_folder.check_not_imported(config.workdir)
     if config.init_from:
         run_folder.check_weights_exist(config.init_from)
+    check_installed(config.metrics.wandb)
     config, manifest = resolve(config)
     _check_resumable(config, manifest)
     require_tags(config.data.shards, manifest, masking=config.masking, flag="--masking.scheme")
@@ -162,7 +164,13 @@ def train(config: PretrainConfig, manifest: Manifest, *, activity: Activity) -> 
     from spanbert_jax.training.interrupts import StopRequest
     from spanbert_jax.training.mesh import make_mesh
     from spanbert_jax.training.pretraining import build
-    from spanbert_jax.training.processes import check_same_run, claim_together, is_first, together
+    from spanbert_jax.training.processes import (
+        check_same_run,
+        claim_together,
+        is_first,
+        said_here,
+        together,
+    )
 
     check_devices(config, jax.device_count())
     check_same_run(config, data=manifest.tokenizer.fingerprint)
@@ -184,7 +192,7 @@ def train(config: PretrainConfig, manifest: Manifest, *, activity: Activity) -> 
         claim_together(config, tokenizer_file=tokenizer_file)
     with (
         open_console(config.training.num_steps, speaks=is_first()) as console,
-        StopRequest(console.message) as stop,
+        StopRequest(console.message if is_first() else said_here) as stop,
     ):
         mesh = make_mesh(config.mesh)
         with jax.set_mesh(mesh):
@@ -219,12 +227,11 @@ def _train(
     from spanbert_jax.training.checkpoint import Checkpoints
     from spanbert_jax.training.loop import run_loop
     from spanbert_jax.training.meter import Meter
-    from spanbert_jax.training.metrics import open_metrics
     from spanbert_jax.training.pretraining import workload
-    from spanbert_jax.training.processes import is_first
+    from spanbert_jax.training.profiling import Profiler
     from spanbert_jax.training.read_ahead import ReadAhead
     from spanbert_jax.training.votes import stopping
-    from spanbert_jax.training.watching import RunWatcher
+    from spanbert_jax.training.watching import watching
 
     fingerprint = load_tokenizer(_tokenizer_folder(config)).fingerprint
     with Checkpoints(
@@ -242,21 +249,30 @@ def _train(
         )  # fmt: skip
 
         with (
-            open_metrics(config.workdir, start_step=start.step, writes=is_first()) as writer,
+            watching(
+                config, start_step=start.step, console=console, activity=activity
+            ) as watcher,
             ReadAhead(data.batches()) as ahead,
-        ):
+            Profiler(
+                pretraining.train_step, run_dir=config.workdir, steps=config.profile.range,
+                start_step=start.step, say=console.message,
+            ) as train_step,
+        ):  # fmt: skip
             batches = announced(ahead, config, start_step=start.step, say=console.message)
             activity.switch(COMPILING)
             return run_loop(
                 start,
-                drive=_drive(config, pretraining, data, batches, trouble=lambda: ahead.failure),
+                drive=_drive(
+                    config, pretraining, data, batches, train_step=train_step,
+                    trouble=lambda: ahead.failure,
+                ),
                 training=config.training,
                 checkpoint=config.checkpoint,
                 checkpoints=checkpoints,
                 meter=Meter(workload(config, epoch=data.epoch), activity),
-                watcher=RunWatcher(console, writer),
+                watcher=watcher,
                 should_stop=stopping(pretraining.mesh, stop, trouble=lambda: ahead.failure),
-            )
+            )  # fmt: skip
 
 
 def _drive(
@@ -265,6 +281,7 @@ def _drive(
     data: "RunData",
     batches: Iterator["PretrainBatch"],
     *,
+    train_step: Callable[[Any, Any], Any],
     trouble: Callable[[], BaseException | None],
 ) -> "Drive":
     """The steps and the evaluation, as the loop calls them."""
@@ -282,7 +299,7 @@ def _drive(
             )
 
     return Drive(
-        train_step=pretraining.train_step,
+        train_step=train_step,
         batches=batches,
         evaluate=held_out,
         position=data.position,

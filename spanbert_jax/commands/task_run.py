@@ -36,14 +36,15 @@ from spanbert_jax.training.interrupts import StopRequest
 from spanbert_jax.training.loop import Drive, Progress, run_loop
 from spanbert_jax.training.mesh import make_mesh
 from spanbert_jax.training.meter import Meter
-from spanbert_jax.training.metrics import DEV, open_metrics
+from spanbert_jax.training.metrics import DEV
 from spanbert_jax.training.processes import is_first, wait_for_all
+from spanbert_jax.training.profiling import Profiler
 from spanbert_jax.training.read_ahead import ReadAhead
 from spanbert_jax.training.report import write_report
 from spanbert_jax.training.saved_run import load_run
 from spanbert_jax.training.train_step import TrainState
 from spanbert_jax.training.votes import stopping
-from spanbert_jax.training.watching import RunWatcher
+from spanbert_jax.training.watching import watching
 from spanbert_jax.weights.loading import Pretrained
 from spanbert_jax.weights.starting import with_start
 
@@ -159,14 +160,20 @@ class TaskRun:
                 return start
             rows = map(self._batch, self._plan[start.step :])
             with (
-                open_metrics(config.workdir, start_step=start.step, writes=is_first()) as writer,
+                watching(
+                    config, start_step=start.step, console=self._console, activity=self._activity
+                ) as watcher,
                 ReadAhead(self._assembly.on_devices(rows)) as batches,
+                Profiler(
+                    self._train_step, run_dir=config.workdir, steps=config.profile.range,
+                    start_step=start.step, say=self._console.message,
+                ) as train_step,
                 self._activity.at(TRAINING),
-            ):
+            ):  # fmt: skip
                 return run_loop(
-                    start, drive=self._drive(batches), training=self._loop, checkpoint=self._keep,
-                    checkpoints=checkpoints, meter=Meter(self._workload(), self._activity),
-                    watcher=RunWatcher(self._console, writer),
+                    start, drive=self._drive(batches, train_step), training=self._loop,
+                    checkpoint=self._keep, checkpoints=checkpoints,
+                    meter=Meter(self._workload(), self._activity), watcher=watcher,
                     should_stop=stopping(self._mesh, stop, trouble=lambda: batches.failure),
                 )  # fmt: skip
 
@@ -237,10 +244,10 @@ class TaskRun:
             steps_per_epoch=self._per_epoch,
         )  # fmt: skip
 
-    def _drive(self, batches: ReadAhead[TaskBatch]) -> Drive:
+    def _drive(self, batches: ReadAhead[TaskBatch], train_step: Profiler) -> Drive:
         length, size = self._config.task.max_length, self._config.training.batch_size
         return Drive(
-            train_step=self._train_step,
+            train_step=train_step,
             batches=batches,
             evaluate=self._evaluate,
             position=lambda step: DataPosition(step * size, length),

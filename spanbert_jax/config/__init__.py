@@ -29,6 +29,7 @@ from spanbert_jax.config.training import (
     ObjectiveConfig,
     TrainingConfig,
 )
+from spanbert_jax.config.watching import MetricsConfig, ProfileConfig
 
 __all__ = [
     "FINE_TUNING_OPTIMIZER",
@@ -44,12 +45,14 @@ __all__ = [
     "MaskingConfig",
     "MaskingScheme",
     "MeshConfig",
+    "MetricsConfig",
     "ModelConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
     "OverLongSentences",
     "PrepareConfig",
     "PretrainConfig",
+    "ProfileConfig",
     "RunPhase",
     "TaskConfig",
     "TrainingConfig",

@@ -13,6 +13,7 @@ from spanbert_jax.config.training import (
     ObjectiveConfig,
     TrainingConfig,
 )
+from spanbert_jax.config.watching import MetricsConfig, ProfileConfig
 from spanbert_jax.errors import require
 
 
@@ -34,6 +35,8 @@ class PretrainConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
     """Where a source is named, its shards are prepared first if they are not there yet."""

@@ -8,6 +8,7 @@ from spanbert_jax.config.model import ComputeConfig
 from spanbert_jax.config.optimizer import FINE_TUNING_OPTIMIZER, OptimizerConfig
 from spanbert_jax.config.tasks import TaskConfig
 from spanbert_jax.config.training import CheckpointConfig, MeshConfig
+from spanbert_jax.config.watching import MetricsConfig, ProfileConfig
 from spanbert_jax.errors import require, require_fraction, require_positive
 
 # Learning rates and batch sizes by the name of their grid.
@@ -111,6 +112,8 @@ class FinetuneConfig:
     checkpoint: CheckpointConfig = CheckpointConfig(every_steps=1_000, keep_latest=1)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:

@@ -114,6 +114,7 @@ def train_line(step: int, num_steps: int, metrics: Mapping[str, float]) -> str:
         parts.append(f"{metrics['skipped_steps']:.0f} steps skipped")
     formats = {
         "data_wait": "data wait {:.0%}",
+        "goodput": "goodput {:.0%}",
         "mfu": "MFU {:.1%}",
         "learning_rate": "lr {:.2e}",
         "grad_norm": "grad {:.2g}",

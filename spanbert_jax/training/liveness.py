@@ -139,6 +139,7 @@ class Liveness:
         ]
 
     def __enter__(self) -> Self:
+        self._say()
         for thread in self._threads:
             thread.start()
         return self

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import jax
+import numpy as np
 
 from spanbert_jax.training.activity import COMPILING, TRAINING, WAITING_FOR_DATA, Activity
+from spanbert_jax.training.host_times import StepTimes, times_of_all
 from spanbert_jax.training.train_step import Metrics
 
 # The host may run this many steps ahead: enough to keep devices busy, few enough to stop soon.
@@ -124,8 +126,9 @@ class Meter:
 
     def _start_window(self) -> None:
         self._window: list[Metrics] = []
-        self._started = time.perf_counter()
-        self._waited = self._paused = 0.0
+        self._step_seconds: list[float] = []
+        self._started = self._step_ended = time.perf_counter()
+        self._waited = self._paused = self._on_devices = 0.0
 
     @contextmanager
     def waiting_for_data(self) -> Iterator[None]:
@@ -141,7 +144,9 @@ class Meter:
         start = time.perf_counter()
         with self._activity.at(what):
             yield
-        self._paused += time.perf_counter() - start
+        pause = time.perf_counter() - start
+        self._paused += pause
+        self._step_ended += pause
 
     def add(self, step: int, metrics: Metrics) -> None:
         """Take the metrics of a step just started; wait for the one STEPS_IN_FLIGHT before it."""
@@ -166,7 +171,12 @@ class Meter:
     def _drain(self, num_left: int) -> None:
         while len(self._in_flight) > num_left:
             step, metrics = self._in_flight.popleft()
+            start = time.perf_counter()
             self._window.append(jax.block_until_ready(metrics))
+            end = time.perf_counter()
+            self._on_devices += end - start
+            self._step_seconds.append(end - self._step_ended)
+            self._step_ended = end
             if self._activity.now == COMPILING:
                 # The first step of this start, which compiles, is done.
                 self._activity.switch(TRAINING)
@@ -187,6 +197,7 @@ class Meter:
             # By what steps cost: those of a later phase may be longer.
             "eta_seconds": elapsed * left.flops / done.flops,
         }
+        metrics |= times_of_all(self._times(elapsed)) | device_memory()
         if work.peak_flops:
             metrics["mfu"] = done.flops / elapsed / work.peak_flops
         for value in values:
@@ -195,6 +206,18 @@ class Meter:
             self._skipped_in_a_row = self._skipped_in_a_row + 1 if skipped else 0
         self._start_window()
         return Record(step, metrics, self._skipped_in_a_row)
+
+    def _times(self, elapsed: float) -> StepTimes:
+        median, late = np.percentile(self._step_seconds, (50, 95))
+        beside = max(0.0, elapsed - self._on_devices) / len(self._step_seconds)
+        return StepTimes(float(median), float(late), beside)
+
+
+def device_memory() -> dict[str, float]:
+    """The most memory of a device that this process has used, in GB; nothing where none says it."""
+    stats = (device.memory_stats() for device in jax.local_devices())
+    peaks = [each["peak_bytes_in_use"] for each in stats if each and "peak_bytes_in_use" in each]
+    return {"device_memory_gb": max(peaks) / 1e9} if peaks else {}
 
 
 def finite_mean(values: list[float]) -> float:

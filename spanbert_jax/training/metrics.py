@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, Self
 
@@ -49,11 +49,17 @@ class MetricsWriter:
         self.close()
 
 
-def open_metrics(run_dir: str | Path, *, start_step: int = 0, writes: bool = True) -> MetricsWriter:
+def open_metrics(
+    run_dir: str | Path,
+    *,
+    start_step: int = 0,
+    writes: bool = True,
+    more: Sequence[Callable[[], MetricSink]] = (),
+) -> MetricsWriter:
     """Write to metrics.jsonl and to tensorboard/ of a run that starts or goes on at `start_step`.
 
     What a crashed run wrote for later steps is dropped: these steps come again. At step 0 nothing
-    is kept. writes: whether this process is the one that does.
+    is kept. writes: whether this process is the one that does. more: sinks elsewhere.
     """
     if not writes:
         return MetricsWriter([])
@@ -63,6 +69,7 @@ def open_metrics(run_dir: str | Path, *, start_step: int = 0, writes: bool = Tru
         [
             JsonLines(folder / METRICS_FILE, start_step=start_step),
             TensorBoard(folder / TENSORBOARD_FOLDER, start_step=start_step),
+            *(make() for make in more),
         ]
     )
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,6 +102,12 @@ def _connect(config: DistributedConfig) -> None:
 def is_first() -> bool:
     """Whether this process is the one that writes and speaks."""
     return jax.process_index() == 0
+
+
+def said_here(text: str) -> None:
+    """Say what this very process is asked for, which the first one cannot know."""
+    number = f"process {jax.process_index()}: " if jax.process_count() > 1 else ""
+    print(f"{number}{text}", file=sys.stderr, flush=True)
 
 
 def wait_for_all(what: str) -> None:

@@ -1,9 +1,18 @@
-"""Where the loop's figures go: the console for people, files for tools."""
+"""Where the loop's figures go: the console for people, files for tools, and what reads them from
+afar.
+"""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from spanbert_jax.config.json import RunConfig, to_tree
+from spanbert_jax.training.activity import Activity
 from spanbert_jax.training.console import Console
-from spanbert_jax.training.metrics import MetricsWriter
+from spanbert_jax.training.goodput import Ledger, goodput
+from spanbert_jax.training.metrics import MetricsWriter, open_metrics
+from spanbert_jax.training.processes import is_first
+from spanbert_jax.training.weights_and_biases import WeightsAndBiases
 
 
 @dataclass(frozen=True)
@@ -12,9 +21,11 @@ class RunWatcher:
 
     console: Console
     writer: MetricsWriter
+    ledger: Ledger
 
     def train(self, step: int, metrics: dict[str, float]) -> None:
         """Means over the steps of a log window that ended with `step`."""
+        metrics = metrics | {"goodput": goodput(self.ledger.update(step))}
         self.console.train(step, metrics)
         self.writer.write(step, metrics)
 
@@ -22,3 +33,19 @@ class RunWatcher:
         """Means over the held-out batches after `step` steps."""
         self.console.evaluation(step, metrics)
         self.writer.write(step, metrics)
+
+
+@contextmanager
+def watching(
+    config: RunConfig, *, start_step: int, console: Console, activity: Activity
+) -> Iterator[RunWatcher]:
+    """Watch a run that starts or goes on at `start_step`; of several processes one writes."""
+    project = config.metrics.wandb
+
+    def wandb() -> WeightsAndBiases:
+        return WeightsAndBiases(project, run_dir=config.workdir, config=to_tree(config))
+
+    first, more = is_first(), (wandb,) if project else ()
+    with open_metrics(config.workdir, start_step=start_step, writes=first, more=more) as writer:
+        ledger = Ledger(config.workdir, activity, from_step=start_step, writes=first)
+        yield RunWatcher(console, writer, ledger)

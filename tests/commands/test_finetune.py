@@ -24,7 +24,7 @@ from spanbert_jax.config import (
 from spanbert_jax.config.files import load_config
 from spanbert_jax.config.json import to_json
 from spanbert_jax.corpus.tokenizers import SPECIAL_PIECES, load_tokenizer
-from spanbert_jax.errors import UserError
+from spanbert_jax.errors import INTERRUPTED, UserError
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, saved_steps
 from spanbert_jax.training.saved_run import load_run
 from spanbert_jax.weights.loading import read_pretrained
@@ -207,7 +207,7 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(
     stopped = dataclasses.replace(config, workdir=str(tmp_path / "run"), mesh=mesh)
     with monkeypatch.context() as patched:
         patched.setattr(task_run, "ReadAhead", stop_at_step(20))
-        assert finetune.run(stopped) == 128 + signal.SIGINT
+        assert finetune.run(stopped) == INTERRUPTED
     assert max(saved_steps(tmp_path / "run")) == 20
     assert not (tmp_path / "run" / "results.json").exists()
     assert finetune.run(stopped) == 0
@@ -386,7 +386,7 @@ def test_what_changed_since_a_run_was_stopped_is_said(
     one = dataclasses.replace(config, workdir=str(tmp_path / "run"), training=training)
     with monkeypatch.context() as patched:
         patched.setattr(task_run, "ReadAhead", stop_at_step(3))
-        assert finetune.run(one) == 128 + signal.SIGINT
+        assert finetune.run(one) == INTERRUPTED
     training = dataclasses.replace(training, log_every=7)
     assert finetune.run(dataclasses.replace(one, training=training)) == 0
     said = "changed since the run was last started: --training.log-every from 5 to 7"
@@ -416,14 +416,6 @@ def test_a_grid_and_a_single_run_share_no_folder(config: FinetuneConfig, tmp_pat
         finetune.run(dataclasses.replace(config, workdir=str(tmp_path / "grid")))
 
 
-def test_several_hosts_are_refused(
-    config: FinetuneConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    with pytest.raises(UserError, match="spanbert finetune: this version runs on one host"):
-        finetune.run(dataclasses.replace(config, workdir=str(tmp_path / "run")))
-
-
 def test_other_training_data_are_no_way_to_go_on(
     config: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -433,7 +425,7 @@ def test_other_training_data_are_no_way_to_go_on(
     stopped = dataclasses.replace(config, task=task, workdir=str(tmp_path / "run"))
     with monkeypatch.context() as patched:
         patched.setattr(task_run, "ReadAhead", stop_at_step(3))
-        assert finetune.run(stopped) == 128 + signal.SIGINT
+        assert finetune.run(stopped) == INTERRUPTED
     same_texts = train.read_text()
     write_examples(train, 40, seed=5)
     with pytest.raises(UserError, match="goes on with the rows that it began with, found others"):

@@ -20,6 +20,7 @@ from spanbert_jax.config.files import load_config
 from spanbert_jax.data.batch import PretrainBatch
 from spanbert_jax.data.pipeline import pretrain_dataset
 from spanbert_jax.data.token_shards import open_token_shards
+from spanbert_jax.errors import RUN_AGAIN
 from spanbert_jax.training.saved_run import load_run
 
 NUM_STEPS = 14
@@ -198,7 +199,7 @@ def test_a_run_stopped_in_every_phase_and_at_both_borders_is_the_one_that_never_
     batches, taken = [], 0
     for stop in (3, 6, 8, 9, 12, NUM_STEPS):
         told = pretrain("--workdir", "stopped", steps=stop - taken)
-        assert told.code == (0 if stop == NUM_STEPS else 128 + signal.SIGTERM), told.said
+        assert told.code == (0 if stop == NUM_STEPS else RUN_AGAIN), told.said
         assert len(told.batches) == stop - taken
         begins = "step 6: rows of 32 tokens" in told.said, "step 9: rows of 16" in told.said
         assert begins == (taken <= 6 < stop, taken <= 9 < stop)
@@ -218,9 +219,9 @@ def test_a_run_stopped_in_every_phase_and_at_both_borders_is_the_one_that_never_
 
 def test_rows_of_another_length_than_were_counted_begin_at_the_first(pretrain, folder):
     one_phase = ("--workdir", "longer", "--data.phases")
-    assert pretrain(*one_phase, steps=3).code == 128 + signal.SIGTERM
+    assert pretrain(*one_phase, steps=3).code == RUN_AGAIN
     told = pretrain(*one_phase, "--data.sequence-length", "32", steps=2)
-    assert told.code == 128 + signal.SIGTERM
+    assert told.code == RUN_AGAIN
     assert "--data.sequence-length from 16 to 32" in told.said
     expected = batches_of_order(folder, length=32, first_example=0, batch_size=8, num_batches=2)
     assert_same_batches(told.batches, expected)
@@ -262,7 +263,7 @@ def test_a_shard_altered_on_the_way_stops_the_run_and_it_goes_on_after_the_repai
         assert error.startswith("spanbert: error: ") and shard.name in error and saved in error
     assert [each["step"] for each in figures("altered") if "loss" in each][-1] == step
     repaired = pretrain(*flags, steps=2)
-    assert repaired.code == 128 + signal.SIGTERM
+    assert repaired.code == RUN_AGAIN
     assert_same_batches([*broken.batches, *repaired.batches], batches_of_order(
         folder, length=16, first_example=0, batch_size=256, num_batches=step + 2,
     ))  # fmt: skip

@@ -53,6 +53,11 @@ def held_out_rows(shards: TokenShards, **how) -> list[PretrainBatch]:
     return list(held_out_batches(shards, **(settings | how)).as_numpy_iterator())
 
 
+def shares(num_hosts: int) -> list[np.ndarray]:
+    """Of each host, the rows of a batch that are its own."""
+    return np.split(np.arange(BATCH_SIZE), num_hosts)
+
+
 def assert_equal(actual: list[PretrainBatch], expected: list[PretrainBatch]) -> None:
     assert len(actual) == len(expected)
     for one, other in zip(actual, expected, strict=True):
@@ -133,7 +138,7 @@ def test_any_number_of_hosts_makes_the_same_global_batches(
     train: TokenShards, num_hosts: int
 ) -> None:
     expected = batches(train, 10)
-    hosts = [batches(train, 10, host_index=h, num_hosts=num_hosts) for h in range(num_hosts)]
+    hosts = [batches(train, 10, share=share) for share in shares(num_hosts)]
     assert_equal(join(hosts), expected)
 
 
@@ -172,7 +177,7 @@ def test_windows_change_neither_hosts_nor_resuming(many_windows: Path, blocks: s
     assert len(shards.pieces) > 4 * order.WINDOW_PIECES
     num_batches = 2 * shards.num_blocks // BATCH_SIZE
     expected = batches(shards, num_batches)
-    hosts = [batches(again, num_batches, host_index=h, num_hosts=4) for h in range(4)]
+    hosts = [batches(again, num_batches, share=share) for share in shares(4)]
     assert_equal(join(hosts), expected)
     for step in (num_batches - 1, num_batches // 2):
         resumed = batches(again, 1, first_example=step * BATCH_SIZE)
@@ -300,7 +305,7 @@ def test_batches_left_in_the_middle_end_without_a_word(shards_folder: Path) -> N
 
 def test_more_hosts_than_shards_share_the_batches(make_shards: Callable[..., Path]) -> None:
     shards = open_token_shards(make_shards(train=[30], held_out=[2]), sequence_length=LENGTH)
-    hosts = [batches(shards, 3, host_index=h, num_hosts=8) for h in range(8)]
+    hosts = [batches(shards, 3, share=share) for share in shares(8)]
     assert_equal(join(hosts), batches(shards, 3))
 
 
@@ -334,7 +339,7 @@ def test_held_out_batches_are_always_the_same(held_out: TokenShards) -> None:
     expected = held_out_rows(held_out, num_batches=2)
     assert len(expected) == 2
     assert_equal(held_out_rows(held_out, num_batches=2), expected)
-    hosts = [held_out_rows(held_out, num_batches=2, host_index=h, num_hosts=2) for h in range(2)]
+    hosts = [held_out_rows(held_out, num_batches=2, share=share) for share in shares(2)]
     assert_equal(join(hosts), expected)
 
 
@@ -359,9 +364,10 @@ def test_without_train_documents_the_remedy_is_named(make_shards: Callable[..., 
         open_token_shards(folder, split="held_out", sequence_length=LENGTH)
 
 
-def test_a_batch_that_hosts_cannot_share_is_an_error_with_a_remedy(train: TokenShards) -> None:
-    with pytest.raises(UserError, match="--data.batch-size 8: is not divisible by the 3 .* use 9"):
-        batches(train, 1, num_hosts=3)
+def test_a_process_makes_any_rows_of_a_batch_and_no_others(train: TokenShards) -> None:
+    share = np.array([1, 2, 6])
+    expected = [PretrainBatch(*(field[share] for field in batch)) for batch in batches(train, 40)]
+    assert_equal(batches(train, 40, share=share), expected)
 
 
 def test_the_data_layer_works_where_jax_is_not_installed() -> None:

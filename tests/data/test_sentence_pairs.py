@@ -542,7 +542,8 @@ def test_any_number_of_hosts_makes_the_same_global_batches(
     shards: TokenShards, num_hosts: int
 ) -> None:
     expected = batches(shards, 6)
-    hosts = [batches(shards, 6, host_index=h, num_hosts=num_hosts) for h in range(num_hosts)]
+    shares = np.split(np.arange(BATCH_SIZE), num_hosts)
+    hosts = [batches(shards, 6, share=share) for share in shares]
     for step, batch in enumerate(expected):
         joined = join([host[step] for host in hosts])
         for name, field in batch._asdict().items():

@@ -126,7 +126,7 @@ def test_windows_end_at_multiples_of_log_every_and_with_the_last_step(clock: Clo
 
 def test_speed_leaves_pauses_out_and_tells_the_share_of_waiting_for_data(clock: Clock) -> None:
     meter = Meter(workload(num_steps=10, log_every=2, peak_flops=1_000))
-    with meter.paused():
+    with meter.paused("saving"):
         clock.pass_seconds(50)
     for step in (1, 2):
         with meter.waiting_for_data():
@@ -134,7 +134,7 @@ def test_speed_leaves_pauses_out_and_tells_the_share_of_waiting_for_data(clock: 
         clock.pass_seconds(3)
         meter.add(step, metrics(0.0))
     meter.settle()
-    with meter.paused():
+    with meter.paused("saving"):
         clock.pass_seconds(70)
     for step in (3, 4):
         clock.pass_seconds(0.5)

@@ -1,0 +1,109 @@
+"""One training, however many processes share it; stopped in one of them, it stops in all."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spanbert_jax.errors import RUN_AGAIN
+
+Start = Callable[..., Any]
+Measured = Callable[[str], dict[str, list[float]]]
+SAME = ("loss", "mlm_loss", "sbo_loss", "mlm_accuracy", "grad_norm", "learning_rate")
+HELD_OUT = ("held_out_loss", "held_out_mlm_loss", "held_out_sbo_loss")
+
+
+def assert_same(found: dict, expected: dict, names: tuple[str, ...]) -> None:
+    for name in names:
+        # float32: sums in another order.
+        np.testing.assert_allclose(found[name], expected[name], rtol=2e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(start: Start, measured: Measured) -> dict[str, list[float]]:
+    """What one process with one device measures."""
+    pod = start(1, 1, "--workdir", "one")
+    assert pod.wait() == 0, pod.said
+    return measured("one")
+
+
+@pytest.mark.parametrize(
+    ("processes", "devices", "mesh"),
+    [
+        (2, 2, "--mesh.data 2 --mesh.fsdp 2"),
+        # Both processes have every row: matrices are split between them.
+        (2, 1, "--mesh.data 1 --mesh.tensor 2"),
+        (4, 1, "--mesh.data 2 --mesh.fsdp 2 --training.num-microbatches 2"),
+    ],
+)
+def test_several_processes_train_as_one_and_write_one_log(
+    start: Start,
+    measured: Measured,
+    small: Path,
+    undisturbed: dict,
+    processes: int,
+    devices: int,
+    mesh: str,
+) -> None:
+    name = f"{processes}x{devices}"
+    pod = start(processes, devices, "--workdir", name, *mesh.split())
+    assert pod.wait() == 0, pod.said
+    assert_same(measured(name), undisturbed, SAME + HELD_OUT)
+    steps = measured(name)["step"]
+    assert steps == sorted(steps) and steps.count(7) == 1
+    assert f"{processes * devices} x cpu" in pod.said
+    assert f"in {processes} processes" in pod.said
+    # The others are silent but for what the runtime says of its network.
+    spoken = [line for line in pod.said.splitlines() if line.startswith("[1] ")]
+    assert [line for line in spoken if "Gloo" not in line] == []
+    config = json.loads((small / name / "config.json").read_text())
+    assert config["distributed"]["process_id"] is None
+
+
+def test_sigterm_to_one_process_stops_all_at_one_step_and_another_number_goes_on(
+    start: Start, measured: Measured, small: Path, undisturbed: dict
+) -> None:
+    flags = ("--workdir", "stopped")
+    pod = start(2, 1, *flags)
+    pod.wait_for(r"\nstep 3/20 ")
+    os.kill(pod.pids[1], signal.SIGTERM)
+    assert pod.wait() == RUN_AGAIN, pod.said
+    stopped = int(pod.wait_for(r"saved at step (\d+) of 20"))
+    assert 3 < stopped < 20
+    assert "[1] process 1: SIGTERM: stopping after this step to save" in pod.said
+    assert (small / "stopped" / "checkpoints" / f"{stopped}").exists()
+
+    again = start(1, 4, *flags, "--mesh.fsdp", "2")
+    assert again.wait() == 0, again.said
+    assert f"going on from the checkpoint of step {stopped}" in again.said
+    assert_same(measured("stopped"), undisturbed, SAME + HELD_OUT)
+
+
+def test_a_process_that_is_killed_is_named_by_the_others_which_end_to_be_started_again(
+    start: Start, measured: Measured, undisturbed: dict
+) -> None:
+    flags = ("--workdir", "killed", "--checkpoint.every-steps", "2")
+    pod = start(2, 1, *flags)
+    pod.wait_for(r"\nstep 6/20 ")
+    os.kill(pod.pids[1], signal.SIGKILL)
+    assert pod.wait(seconds=60) == 128 + signal.SIGKILL
+    assert "spanbert: stopped: no sign of life for 20 seconds from process 1 on " in pod.said
+    assert "(training, step " in pod.said
+
+    again = start(2, 1, *flags)
+    assert again.wait() == 0, again.said
+    assert_same(measured("killed"), undisturbed, HELD_OUT[:1])
+
+
+def test_bad_input_in_one_process_is_told_by_all_and_restarts_nothing(
+    start: Start, small: Path
+) -> None:
+    pod = start(2, 1, "--workdir", "refused", "--mesh.data", "3")
+    assert pod.wait() == 2
+    assert "--mesh.data --mesh.fsdp --mesh.tensor 3 1 1: asks for 3 devices, found 2" in pod.said
+    assert not (small / "refused").exists()
