@@ -146,16 +146,19 @@ def _one_run(
     from spanbert_jax.commands.task_run import TaskRun
     from spanbert_jax.training.checkpoint import newest_step
     from spanbert_jax.training.console import open_console
-    from spanbert_jax.training.processes import claim_together, is_first
+    from spanbert_jax.training.processes import claim_together, holding_together, is_first
 
     changes = ""
     if newest_step(config.workdir) is not None:
         changes = run_folder.describe_changes(config.workdir, config)
-    with tempfile.TemporaryDirectory() as folder:
-        name = start.tokenizer.save(folder)
-        claim_together(config, tokenizer_file=epath.Path(folder) / name)
     num_steps = config.training.num_steps(len(data.train.rows.rows))
-    with open_console(num_steps, speaks=is_first()) as console:
+    with (
+        holding_together(config.workdir),
+        open_console(num_steps, speaks=is_first()) as console,
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            name = start.tokenizer.save(folder)
+            claim_together(config, tokenizer_file=epath.Path(folder) / name)
         task_run = TaskRun(config, start, data, console=console, activity=activity)
         console.message(task_run.opening)
         if changes:

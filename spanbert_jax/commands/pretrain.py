@@ -167,6 +167,7 @@ def train(config: PretrainConfig, manifest: Manifest, *, activity: Activity) -> 
     from spanbert_jax.training.processes import (
         check_same_run,
         claim_together,
+        holding_together,
         is_first,
         said_here,
         together,
@@ -188,12 +189,13 @@ def train(config: PretrainConfig, manifest: Manifest, *, activity: Activity) -> 
 
     beginning, shards = together(opened)
     changes = "" if taken is None else run_folder.describe_changes(config.workdir, config)
-    if taken != config.training.num_steps:
-        claim_together(config, tokenizer_file=tokenizer_file)
     with (
+        holding_together(config.workdir),
         open_console(config.training.num_steps, speaks=is_first()) as console,
         StopRequest(console.message if is_first() else said_here) as stop,
     ):
+        if taken != config.training.num_steps:
+            claim_together(config, tokenizer_file=tokenizer_file)
         mesh = make_mesh(config.mesh)
         with jax.set_mesh(mesh):
             pretraining = build(config, mesh)
@@ -303,6 +305,7 @@ def _drive(
         batches=batches,
         evaluate=held_out,
         position=data.position,
+        diagnose=pretraining.diagnose,
         is_alone=jax.process_count() == 1,
         trouble=trouble,
     )

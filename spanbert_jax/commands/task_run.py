@@ -254,6 +254,7 @@ class TaskRun:
             settings=lambda step: self._verdict.settings,
             evaluates_start=False,
             saves_best=True,
+            diagnose=self._assembly.diagnose,
             is_alone=jax.process_count() == 1,
             trouble=lambda: batches.failure,
         )

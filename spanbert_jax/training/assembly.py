@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from spanbert_jax.config import OptimizerConfig
+from spanbert_jax.training.diagnosis import diagnose
 from spanbert_jax.training.mesh import (
     LOGICAL_AXIS_RULES,
     batch_sharding,
@@ -39,6 +40,8 @@ class Assembly:
     """(state, batch) -> (state, metrics); the state is donated."""
     eval_step: Any
     """(params, batch) -> sums, or outputs: the same on every device."""
+    objective: Objective
+    seed: int
 
     @property
     def placement(self) -> BatchPlacement:
@@ -48,6 +51,11 @@ class Assembly:
     def on_devices(self, batches: Iterable[Any]) -> Iterator[Any]:
         """Global arrays from batches that every process has all rows of."""
         return self.placement.whole_on_devices(batches)
+
+    def diagnose(self, state: TrainState, batch: Any) -> str:
+        """Where numbers cease to be finite in a step that was skipped."""
+        key = jax.random.fold_in(jax.random.key(self.seed), state.step)
+        return diagnose(self.objective, state.params, batch, key=key, mesh=self.mesh)
 
     def placed(self, params: Any) -> Any:
         """Parameters from elsewhere as those of the state lie on the devices."""
@@ -101,7 +109,7 @@ def assemble(
     )
     rows, whole = batch_sharding(mesh), replicated(mesh)
     return Assembly(
-        mesh=mesh,
+        mesh=mesh, objective=objective, seed=seed,
         abstract_state=abstract,
         init=jax.jit(rules(lambda: nn.unbox(init())), out_shardings=shardings),
         train_step=jax.jit(

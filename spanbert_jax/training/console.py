@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Self
 
+from spanbert_jax.training.line_writer import LineWriter, is_pipe
 from spanbert_jax.training.metrics import DEV, METRICS_FILE
 
 if TYPE_CHECKING:
@@ -18,13 +19,14 @@ SCORES_SHOWN = 6
 class Console:
     """Plain lines: for log files, pipes and terminals without cursor movement."""
 
-    def __init__(self, num_steps: int, stream: IO[str]) -> None:
+    def __init__(self, num_steps: int, stream: IO[str] | LineWriter) -> None:
         self._num_steps = num_steps
         self._stream = stream
 
     def message(self, text: str) -> None:
         """Say something that stays."""
-        print(text, file=self._stream, flush=True)
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
 
     def train(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show the figures of a training step."""
@@ -74,6 +76,17 @@ class TerminalConsole(Console):
             self._live = None
 
 
+class PipeConsole(Console):
+    """Plain lines for a reader that may be slow: the run does not wait for it."""
+
+    def __init__(self, num_steps: int, lines: LineWriter) -> None:
+        super().__init__(num_steps, lines)
+        self._lines = lines
+
+    def close(self) -> None:
+        self._lines.close()
+
+
 class Silence(Console):
     """Of a process that leaves speaking to another one."""
 
@@ -95,6 +108,8 @@ def open_console(num_steps: int, stream: IO[str] | None = None, *, speaks: bool 
         terminal = rich.console.Console(file=stream)
         if not terminal.is_dumb_terminal:
             return TerminalConsole(num_steps, terminal)
+    if is_pipe(stream):
+        return PipeConsole(num_steps, LineWriter(stream))
     return Console(num_steps, stream)
 
 

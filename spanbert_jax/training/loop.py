@@ -32,6 +32,8 @@ class Drive:
     """Position in the data before the batch of a step."""
     settings: Callable[[int], dict[str, Any]] | None = None
     """What is kept beside the state after a step, such as a threshold its evaluation tuned."""
+    diagnose: Callable[[Any, Any], str] | None = None
+    """Of a state and a batch whose steps are skipped: where numbers cease to be finite."""
     evaluates_start: bool = True
     """Whether a new run is evaluated before its first step."""
     saves_best: bool = False
@@ -93,7 +95,7 @@ def run_loop(
         for record in meter.records():
             watcher.train(record.step, record.metrics)
             if record.skipped_in_a_row >= training.max_skipped_steps:
-                raise _diverged(record, training, checkpoints)
+                raise _diverged(record, training, checkpoints, _diagnosis(drive, state))
         score = None
         if evaluate:
             with meter.paused(EVALUATING):
@@ -154,7 +156,16 @@ def _told(failure: BaseException, saved_step: int) -> BaseException:
     return told
 
 
-def _diverged(record: Record, training: TrainingConfig, checkpoints: Checkpoints) -> UserError:
+def _diagnosis(drive: Drive, state: Any) -> str:
+    """What a further batch shows: of many that were skipped in a row it is one more."""
+    if drive.diagnose is None:
+        return ""
+    return f"; {drive.diagnose(state, next(drive.batches))}"
+
+
+def _diverged(
+    record: Record, training: TrainingConfig, checkpoints: Checkpoints, diagnosis: str
+) -> UserError:
     checkpoints.wait()
     first, newest = record.step - record.skipped_in_a_row + 1, checkpoints.latest_step()
     if newest is None:
@@ -167,6 +178,6 @@ def _diverged(record: Record, training: TrainingConfig, checkpoints: Checkpoints
     return UserError(
         f"--training.max-skipped-steps {training.max_skipped_steps}: so many steps in a row must "
         f"not be skipped, found that from step {first:,} to {record.step:,} no gradient was "
-        f"finite; {kept}: {remedy} with a lower --optimizer.learning-rate or more "
+        f"finite{diagnosis}; {kept}: {remedy} with a lower --optimizer.learning-rate or more "
         "--optimizer.warmup-steps"
     )

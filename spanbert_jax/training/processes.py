@@ -3,6 +3,7 @@
 Where there is one process alone, everything but `joined` does what would be done without it.
 """
 
+import contextlib
 import hashlib
 import json
 import re
@@ -26,6 +27,7 @@ from spanbert_jax.training import run_folder
 from spanbert_jax.training.activity import Activity
 from spanbert_jax.training.liveness import Liveness, Patience
 from spanbert_jax.training.mesh import replicated
+from spanbert_jax.training.run_lock import holding
 
 T = TypeVar("T")
 
@@ -198,6 +200,18 @@ def claim_together(config: RunConfig, *, tokenizer_file: epath.Path) -> None:
     else:
         together(lambda: None)
     together(lambda: _check_shared(folder, config))
+
+
+@contextmanager
+def holding_together(run_dir: epath.PathLike) -> Iterator[None]:
+    """The first process holds the folder of a run, for all of them.
+
+    Raises:
+        UserError: another run holds it.
+    """
+    with contextlib.ExitStack() as held:
+        together(lambda: held.enter_context(holding(run_dir)) if is_first() else None)
+        yield
 
 
 def _check_shared(folder: str, config: RunConfig) -> None:

@@ -126,12 +126,12 @@ def check_writable(run_dir: epath.PathLike) -> None:
     folder = epath.Path(run_dir).absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir():
-        raise _not_writable(run_dir, f"{nearest}, which is a file")
+        raise not_writable(run_dir, f"{nearest}, which is a file")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise _not_writable(run_dir, f"{nearest} without permission to write")
+        raise not_writable(run_dir, f"{nearest} without permission to write")
 
 
-def _not_writable(run_dir: epath.PathLike, found: object) -> UserError:
+def not_writable(run_dir: epath.PathLike, found: object) -> UserError:
     return UserError(
         f"--workdir {run_dir}: must be a folder that can be written, found {found}; "
         "choose another, or mend its permissions"
@@ -154,7 +154,7 @@ def claim(run_dir: epath.PathLike, config: RunConfig, *, tokenizer_file: epath.P
                 path.unlink()
         _write(folder / CONFIG_FILE, to_json(config).encode())
     except OSError as error:
-        raise _not_writable(run_dir, error) from error
+        raise not_writable(run_dir, error) from error
 
 
 def _write(path: epath.Path, content: bytes) -> None:

@@ -1,0 +1,132 @@
+"""One program for one run's folder. In: the folder. Out: it, held until the program ends.
+
+On a local disk the kernel holds it, and lets go however the program ends. On gs:// and the like
+nobody does: there the holder renews a lease, and who finds one waits until it is renewed, which
+means that its holder lives, or is surely old.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from etils import epath
+
+from spanbert_jax.errors import UserError
+from spanbert_jax.training.run_folder import not_writable
+
+LOCK_FILE = "lock"
+_RENEWALS = 4
+"""Renewals in the life of a lease: three may fail."""
+
+
+@contextmanager
+def holding(run_dir: epath.PathLike, *, lease_seconds: float = 60.0) -> Iterator[None]:
+    """Hold the folder of a run, which is made if need be.
+
+    lease_seconds: of storage that is no local disk; so long a start waits there after a crash.
+
+    Raises:
+        UserError: another program holds it, or it cannot be written.
+    """
+    folder = epath.Path(run_dir)
+    if "://" in os.fspath(run_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+        with leased(folder, seconds=lease_seconds):
+            yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / LOCK_FILE, "a+")
+    except OSError as error:
+        raise not_writable(run_dir, error) from error
+    with _locked(folder, file):
+        yield
+
+
+@contextmanager
+def _locked(folder: epath.Path, file: IO[str]) -> Iterator[None]:
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise _held(folder, file.read()) from error
+        file.truncate(0)
+        file.write(json.dumps(_holder()))
+        file.flush()
+        yield
+
+
+@contextmanager
+def leased(folder: epath.Path, *, seconds: float) -> Iterator[None]:
+    """Hold a folder by a lease that a thread renews."""
+    file, own, number = folder / LOCK_FILE, _holder(), 0
+    _await_end(file, seconds=seconds)
+
+    def renew() -> None:
+        nonlocal number
+        number += 1
+        file.write_text(json.dumps(own | {"renewals": number}))
+
+    renew()
+    # Whoever wrote at the same moment sees the last one's.
+    time.sleep(seconds / 60)
+    if json.loads(file.read_text())["id"] != own["id"]:
+        raise _held(folder, file.read_text())
+    done = threading.Event()
+
+    def keep() -> None:
+        while not done.wait(seconds / _RENEWALS):
+            with contextlib.suppress(Exception):  # Storage may fail now and then.
+                renew()
+
+    thread = threading.Thread(target=keep, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        with contextlib.suppress(Exception):
+            file.unlink()
+
+
+def _await_end(file: epath.Path, *, seconds: float) -> None:
+    """Return when no lease is there, or one that nobody renews."""
+    try:
+        found = file.read_text()
+    except FileNotFoundError:
+        return
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(seconds / (2 * _RENEWALS))
+        try:
+            again = file.read_text()
+        except FileNotFoundError:
+            return
+        if again != found:
+            raise _held(file.parent, again)
+
+
+def _holder() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "id": uuid.uuid4().hex}
+
+
+def _held(folder: epath.Path, said: str) -> UserError:
+    try:
+        holder = json.loads(said)
+        who = f"process {holder['pid']} on {holder['host']}"
+    except (ValueError, TypeError, KeyError):
+        who = "another process"
+    return UserError(
+        f"--workdir {folder}: must be written by one run alone, found that {who} is at it; wait "
+        "for its end, stop it, or use another --workdir"
+    )
