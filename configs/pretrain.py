@@ -8,7 +8,13 @@ The vocabulary has the size of the tokenizer that prepared the shards; the publi
 import dataclasses
 from typing import Literal
 
-from spanbert_jax.config import LengthPhase, ObjectiveConfig, PretrainConfig
+from spanbert_jax.config import (
+    ComputeConfig,
+    LengthPhase,
+    MeshConfig,
+    ObjectiveConfig,
+    PretrainConfig,
+)
 
 
 def spanbert_base() -> PretrainConfig:
@@ -42,6 +48,28 @@ def spanbert_large() -> PretrainConfig:
         model=dataclasses.replace(
             base.model, hidden_size=1_024, num_layers=24, num_heads=16, mlp_size=4_096
         ),
+    )
+
+
+def spanbert_xl() -> PretrainConfig:
+    """SpanBERT at 1.3 billion parameters: heads of 128, which fill a matrix unit, parameters and
+    moments in pieces on every chip.
+
+    Paper: none; data, masks, objectives and optimizer of `spanbert_large`, four times its width
+        squared. Half its learning rate, since larger models bear less.
+    Expected: not known; nobody has trained one.
+    Hardware: 16 GB of parameters and moments in float32: a chip of 16 GB needs them in at least 8
+        pieces, here in as many as there are chips.
+    Command: spanbert pretrain configs/pretrain.py:spanbert_xl --data.shards /data/shards
+        --workdir /runs/spanbert_xl
+    """
+    large = spanbert_large()
+    return dataclasses.replace(
+        large,
+        model=dataclasses.replace(large.model, hidden_size=2_048, num_heads=16, mlp_size=8_192),
+        optimizer=dataclasses.replace(large.optimizer, learning_rate=5e-5),
+        mesh=MeshConfig(data=1, fsdp=-1),
+        compute=ComputeConfig(scan_layers=True, remat="dots"),
     )
 
 

@@ -335,6 +335,8 @@ def _check_length(config: PretrainConfig, step: int | None) -> None:
 def _opening(config: PretrainConfig, pretraining: "Assembly", shards: "RunShards") -> str:
     import jax
 
+    from spanbert_jax.training.sharding_report import described, shares
+
     device, mesh = jax.devices()[0], pretraining.mesh
     axes = " x ".join(f"{size} {name}" for name, size in mesh.shape.items() if size > 1)
     hosts = jax.process_count()
@@ -344,6 +346,7 @@ def _opening(config: PretrainConfig, pretraining: "Assembly", shards: "RunShards
         f"data: {shards.summary}\n{_phases(config)}"
         f"devices: {mesh.size} x {device.device_kind}{f' as {axes}' if axes else ''}"
         f"{f' in {hosts} processes' if hosts > 1 else ''}\n"
+        f"state: {described(shares(pretraining.abstract_state))}\n"
         f"run: {config.workdir}"
     )
 

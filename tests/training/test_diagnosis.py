@@ -51,18 +51,20 @@ def test_a_step_with_nothing_wrong_is_told_as_such(diagnosed) -> None:
 
 def test_a_parameter_that_is_not_finite_is_named(diagnosed) -> None:
     said = diagnosed(
-        lambda path, leaf: (
-            leaf.at[0].set(jnp.nan) if path.endswith("embeddings/norm/bias") else leaf
-        )
+        lambda path, leaf: leaf.at[0].set(jnp.nan) if path == "mlm_head/bias" else leaf
     )
-    assert said == "the parameter encoder/embeddings/norm/bias is not finite"
+    assert said == "the parameter mlm_head/bias is not finite"
 
 
 def test_the_innermost_module_that_overflows_first_is_named(diagnosed) -> None:
     said = diagnosed(
-        lambda path, leaf: jnp.full_like(leaf, 3e38) if "mlp_in/kernel" in path else leaf
+        lambda path, leaf: (
+            jnp.full_like(leaf, 3e38) if path.endswith("feed_forward/inner/kernel") else leaf
+        )
     )
-    assert said == "the first module whose output is not finite is encoder/layer_0/mlp_in"
+    assert (
+        said == "the first module whose output is not finite is encoder/layer_0/feed_forward/inner"
+    )
 
 
 class Root(nn.Module):

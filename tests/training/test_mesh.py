@@ -21,7 +21,7 @@ from spanbert_jax.training.mesh import make_mesh
 from spanbert_jax.training.pretraining import build
 from spanbert_jax.training.train_step import TrainState
 
-NUM_STEPS = 4
+NUM_STEPS = 20
 
 
 class Trained(NamedTuple):

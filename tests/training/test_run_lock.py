@@ -41,7 +41,7 @@ def test_another_process_is_refused_and_told_who_is_at_it_until_that_one_is_gone
 
 def test_a_folder_that_is_a_file_is_an_error_with_a_remedy(tmp_path) -> None:
     (tmp_path / "run").write_text("")
-    with pytest.raises(UserError, match="must be a folder that can be written .* choose another"):
+    with pytest.raises(UserError, match="must be a folder that can be written, .* choose another"):
         with holding(tmp_path / "run"):
             raise AssertionError
 
