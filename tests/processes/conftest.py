@@ -50,8 +50,13 @@ class Pod:
         self.process = subprocess.Popen(
             [*launch, *size, "pretrain", "small.py", *flags], cwd=folder, stderr=self._file,
             stdout=subprocess.DEVNULL, text=True,
-            # Compiled without optimisation, as all tests.
-            env=os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"},
+            # Compiled without optimisation, as all tests, and once for all starts that are alike.
+            env=os.environ
+            | {
+                "XLA_FLAGS": "--xla_backend_optimization_level=0",
+                "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            },
         )  # fmt: skip
 
     @property
