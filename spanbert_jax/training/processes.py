@@ -130,6 +130,13 @@ def texts_of_all(text: str) -> list[str]:
     return [bytes(row[:size]).decode() for row, size in zip(rows, sizes.reshape(-1), strict=True)]
 
 
+def any_of_all(here: bool) -> bool:
+    """Whether it holds in any process; every process must ask, and waits for the others."""
+    if jax.process_count() == 1:
+        return here
+    return bool(multihost_utils.process_allgather(np.array(here)).any())
+
+
 def together(action: Callable[[], T]) -> T:
     """`action` in every process; where it fails in one, it fails in all, with that one's reason.
 

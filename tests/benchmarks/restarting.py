@@ -3,8 +3,8 @@
     python tests/benchmarks/restarting.py --shards DIR
 
 A run of the quickstart's model is started, stopped after its first steps and started again, each
-time by a process of its own: without JAX's persistent compilation cache, with an empty one, and with
-the one that the start before has filled. One JSON line a start.
+time by a process of its own: without JAX's persistent compilation cache, with an empty one, and
+with the one that the start before has filled. One JSON line a start.
 """
 
 import argparse

@@ -42,13 +42,21 @@ def small():
 class Pod:
     """Processes that train one run, in a folder with its shards and config."""
 
-    def __init__(self, folder: Path, processes: int, devices: int, flags: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        processes: int,
+        devices: int,
+        *flags: str,
+        command: str = "pretrain",
+        config: str = "small.py",
+    ) -> None:
         self.log = folder / f"{time.monotonic_ns()}.log"
         self._file = self.log.open("w")
         launch = [sys.executable, str(ROOT / "launch" / "local.py"), "--silence-seconds", "20"]
         size = ["--processes", f"{processes}", "--devices", f"{devices}"]
         self.process = subprocess.Popen(
-            [*launch, *size, "pretrain", "small.py", *flags], cwd=folder, stderr=self._file,
+            [*launch, *size, command, config, *flags], cwd=folder, stderr=self._file,
             stdout=subprocess.DEVNULL, text=True,
             # Compiled without optimisation, as all tests, and once for all starts that are alike.
             env=os.environ
@@ -127,8 +135,8 @@ def start(small: Path) -> Iterator[Callable[..., Pod]]:
     """start(processes, devices, "--flag", ...): a pod of `small`, ended with the tests."""
     pods: list[Pod] = []
 
-    def start(processes: int, devices: int, *flags: str) -> Pod:
-        pods.append(Pod(small, processes, devices, flags))
+    def start(processes: int, devices: int, *flags: str, **what: str) -> Pod:
+        pods.append(Pod(small, processes, devices, *flags, **what))
         return pods[-1]
 
     yield start
