@@ -112,6 +112,9 @@ class FinetuneConfig:
     checkpoint: CheckpointConfig = CheckpointConfig(every_steps=1_000, keep_latest=1)
     mesh: MeshConfig = field(default_factory=MeshConfig)
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
+    fail_fast: bool = True
+    """Check before anything compiles that all processes have the same code, packages, settings and
+    data; one folder of the run and data that each can read are checked in any case."""
     profile: ProfileConfig = field(default_factory=ProfileConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
