@@ -13,6 +13,10 @@ class RunWatcher:
     console: Console
     writer: MetricsWriter
 
+    def message(self, text: str) -> None:
+        """What the loop has to say."""
+        self.console.message(text)
+
     def train(self, step: int, metrics: dict[str, float]) -> None:
         """Means over the steps of a log window that ended with `step`."""
         self.console.train(step, metrics)
