@@ -151,7 +151,9 @@ def train(config: PretrainConfig, *, tokenizer_file: epath.Path) -> int:
             console.message(_opening(config, pretraining, shards))
             if changes:
                 console.message(changes)
-            progress = _train(config, pretraining, shards, beginning, console=console, stop=stop)
+            progress = _train(
+                config, pretraining, shards, beginning, taken=taken, console=console, stop=stop
+            )
             if progress.step < config.training.num_steps:
                 console.message(_farewell(config, progress.step))
                 return stop.exit_code
@@ -165,6 +167,7 @@ def _train(
     shards: "RunShards",
     beginning: "Beginning",
     *,
+    taken: int | None,
     console: "Console",
     stop: "StopRequest",
 ) -> "Progress":
@@ -187,13 +190,17 @@ def _train(
         if start.step == config.training.num_steps:
             console.message("the run has taken all of its steps")
             return start
+        if taken == config.training.num_steps:
+            # Its last checkpoint is damaged: the run goes on after all, and by this config.
+            tokenizer = next(_tokenizer_folder(config).iterdir())
+            run_folder.claim(config.workdir, config, tokenizer_file=tokenizer)
         data = RunData(
             config, shards, start_step=start.step, position=position,
             on_devices=pretraining.on_devices,
         )  # fmt: skip
 
         with (
-            open_metrics(config.workdir, start_step=start.step) as writer,
+            open_metrics(config.workdir, start_step=start.step, say=console.message) as writer,
             ReadAhead(data.batches()) as ahead,
         ):
             batches = announced(ahead, config, start_step=start.step, say=console.message)

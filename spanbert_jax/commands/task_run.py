@@ -37,6 +37,7 @@ from spanbert_jax.training.mesh import make_mesh
 from spanbert_jax.training.meter import Meter
 from spanbert_jax.training.metrics import DEV, open_metrics
 from spanbert_jax.training.read_ahead import ReadAhead
+from spanbert_jax.training.recovery import restore_newest
 from spanbert_jax.training.report import write_report
 from spanbert_jax.training.saved_run import load_run
 from spanbert_jax.training.train_step import TrainState
@@ -150,7 +151,9 @@ class TaskRun:
                 return start
             rows = map(self._batch, self._plan[start.step :])
             with (
-                open_metrics(config.workdir, start_step=start.step) as writer,
+                open_metrics(
+                    config.workdir, start_step=start.step, say=self._console.message
+                ) as writer,
                 ReadAhead(self._assembly.on_devices(rows)) as batches,
             ):
                 return run_loop(
@@ -177,17 +180,17 @@ class TaskRun:
         self._eval_step.compile_for(compiler, state.params, of_dev)
 
     def _beginning(self, checkpoints: Checkpoints) -> Progress:
-        say, step = self._console.message, checkpoints.latest_step()
-        if step is not None:
-            if checkpoints.is_of_other_text(step):
+        say = self._console.message
+        found = restore_newest(checkpoints, self._assembly.abstract_state, say=say)
+        if found is not None:
+            if checkpoints.is_of_other_text(found.step):
                 raise UserError(
                     f"--workdir {self._config.workdir}: a run goes on with the rows that it began "
                     f"with, found others in --task.train {self._config.task.train}; put the file "
                     "back, or start a new run in another --workdir"
                 )
-            say(f"going on from the checkpoint of step {step:,}")
-            state, _ = checkpoints.restore(step, self._assembly.abstract_state)
-            return Progress(step, state)
+            say(f"going on from the checkpoint of step {found.step:,}")
+            return Progress(found.step, found.state)
         state = self._assembly.init()
         # Copied: the first step takes the state's memory over, and a grid begins again.
         copy = self._start._replace(params=jax.tree.map(np.array, self._start.params))
