@@ -7,6 +7,14 @@ from collections.abc import Callable, Iterator
 # As TensorStore, under Orbax, ends what the operating system refused: a bare ValueError.
 _OS_ERROR = re.compile(r"\"(?P<path>/[^\"]+)\": (?P<cause>[^\"]*) \[os_error_code='\d+'\]$")
 _ADDRESS = re.compile(r"\b[a-z][a-z0-9]*://[^\s'\",;)]+")
+# As TensorStore begins all of its errors: PERMISSION_DENIED: Error writing "a" at gs://bucket/a
+_STATUS = re.compile(r"^(?P<status>[A-Z]+(_[A-Z]+)*): .*(\"/|://)", re.DOTALL)
+# What the operating system and TensorStore say of files that are not there, or not whole.
+_NOT_WHOLE = {
+    "NOT_FOUND", "DATA_LOSS", "OUT_OF_RANGE", "INVALID_ARGUMENT", "FAILED_PRECONDITION",
+    "FileNotFoundError", "NotADirectoryError", "IsADirectoryError",
+    "NotFoundError", "DataLossError", "OutOfRangeError",
+}  # fmt: skip
 
 
 USER_ERROR = 2
@@ -66,6 +74,34 @@ def storage_error(error: BaseException) -> UserError | None:
         f"{type(error).__name__} ({cause}); check the address, the network and your credentials: "
         "gcloud auth application-default login"
     )
+
+
+def storage_cause(error: BaseException) -> BaseException | None:
+    """What a disk or an address answered, at the bottom of an error of the libraries that use it.
+
+    None where it is an error of another kind, such as a mistake of ours.
+    """
+    beneath = error.__cause__ or error.__context__
+    found = None if beneath is None else storage_cause(beneath)
+    return found or (error if _status(error) else None)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether a storage does not answer, or not us; a file that is gone or cut is no refusal."""
+    cause = storage_cause(error)
+    return cause is not None and _status(cause) not in _NOT_WHOLE
+
+
+def _status(error: BaseException) -> str:
+    """The name of what a storage answered; "" of an error that is none of a storage."""
+    if isinstance(error, OSError) or type(error).__module__.startswith("tensorflow."):
+        return type(error).__name__
+    found = _STATUS.search(str(error)) if type(error) is ValueError else None
+    if found is None:
+        return ""
+    # Of a file that is not there TensorStore says so; other answers of the system are refusals.
+    is_refused = _OS_ERROR.search(str(error)) and found["status"] != "NOT_FOUND"
+    return "OSError" if is_refused else found["status"]
 
 
 def require(holds: bool, flag: str, value: object, rule: str, remedy: str) -> None:

@@ -10,7 +10,9 @@ from spanbert_jax.errors import UserError
 from spanbert_jax.training.assembly import Assembly
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
 from spanbert_jax.training.loop import Progress
+from spanbert_jax.training.recovery import restore_newest
 from spanbert_jax.training.run_folder import read_config
+from spanbert_jax.training.saved_step import Agree, alone
 from spanbert_jax.weights.loading import Pretrained
 from spanbert_jax.weights.starting import read_start, with_start
 
@@ -54,13 +56,22 @@ class Beginning:
             )
 
     def state(
-        self, pretraining: Assembly, checkpoints: Checkpoints, *, say: Callable[[str], None]
+        self,
+        pretraining: Assembly,
+        checkpoints: Checkpoints,
+        *,
+        say: Callable[[str], None],
+        agree: Agree = alone,
     ) -> tuple[Progress, DataPosition]:
-        """Restore, or initialise and put the weights in their place."""
-        step = checkpoints.latest_step()
-        if step is not None:
+        """Restore, or initialise and put the weights in their place.
+
+        Raises:
+            UserError: the run has checkpoints, and all of them are damaged.
+        """
+        found = restore_newest(checkpoints, pretraining.abstract_state, say=say, agree=agree)
+        if found is not None:
+            step, state, position = found
             say(f"going on from the checkpoint of step {step:,}")
-            state, position = checkpoints.restore(step, pretraining.abstract_state)
             if checkpoints.is_of_other_text(step):
                 say(
                     "the shards hold other text than those that the run went on with so far: their "

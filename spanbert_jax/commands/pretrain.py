@@ -203,7 +203,7 @@ def train(config: PretrainConfig, manifest: Manifest, *, activity: Activity) -> 
             if changes:
                 console.message(changes)
             progress = _train(
-                config, pretraining, shards, beginning, console=console, stop=stop,
+                config, pretraining, shards, beginning, taken=taken, console=console, stop=stop,
                 activity=activity,
             )  # fmt: skip
             if progress.step < config.training.num_steps:
@@ -220,6 +220,7 @@ def _train(
     shards: "RunShards",
     beginning: "Beginning",
     *,
+    taken: int | None,
     console: "Console",
     stop: "StopRequest",
     activity: Activity,
@@ -230,6 +231,7 @@ def _train(
     from spanbert_jax.training.loop import run_loop
     from spanbert_jax.training.meter import Meter
     from spanbert_jax.training.pretraining import workload
+    from spanbert_jax.training.processes import any_of_all, claim_together
     from spanbert_jax.training.profiling import Profiler
     from spanbert_jax.training.read_ahead import ReadAhead
     from spanbert_jax.training.votes import stopping
@@ -241,10 +243,16 @@ def _train(
         text_fingerprint=shards.fingerprint,
     ) as checkpoints:  # fmt: skip
         with activity.at(RESTORING):
-            start, position = beginning.state(pretraining, checkpoints, say=console.message)
+            start, position = beginning.state(
+                pretraining, checkpoints, say=console.message, agree=any_of_all
+            )
         if start.step == config.training.num_steps:
             console.message("the run has taken all of its steps")
             return start
+        if taken == config.training.num_steps:
+            # Its last checkpoint is damaged: the run goes on after all, and by this config.
+            tokenizer = next(_tokenizer_folder(config).iterdir())
+            claim_together(config, tokenizer_file=tokenizer)
         data = RunData(
             config, shards, start_step=start.step, position=position,
             placement=pretraining.placement,
@@ -274,6 +282,7 @@ def _train(
                 meter=Meter(workload(config, epoch=data.epoch), activity),
                 watcher=watcher,
                 should_stop=stopping(pretraining.mesh, stop, trouble=lambda: ahead.failure),
+                agree=any_of_all,
             )  # fmt: skip
 
 

@@ -37,9 +37,10 @@ from spanbert_jax.training.loop import Drive, Progress, run_loop
 from spanbert_jax.training.mesh import make_mesh
 from spanbert_jax.training.meter import Meter
 from spanbert_jax.training.metrics import DEV
-from spanbert_jax.training.processes import is_first, wait_for_all
+from spanbert_jax.training.processes import any_of_all, is_first, wait_for_all
 from spanbert_jax.training.profiling import Profiler
 from spanbert_jax.training.read_ahead import ReadAhead
+from spanbert_jax.training.recovery import restore_newest
 from spanbert_jax.training.report import write_report
 from spanbert_jax.training.saved_run import load_run
 from spanbert_jax.training.train_step import TrainState
@@ -175,6 +176,7 @@ class TaskRun:
                     checkpoint=self._keep, checkpoints=checkpoints,
                     meter=Meter(self._workload(), self._activity), watcher=watcher,
                     should_stop=stopping(self._mesh, stop, trouble=lambda: batches.failure),
+                    agree=any_of_all,
                 )  # fmt: skip
 
     def _compile(self, compiler: Compiler, plan: Sequence[Chosen]) -> None:
@@ -195,17 +197,19 @@ class TaskRun:
         self._eval_step.compile_for(compiler, state.params, of_dev)
 
     def _beginning(self, checkpoints: Checkpoints) -> Progress:
-        say, step = self._console.message, checkpoints.latest_step()
-        if step is not None:
-            if checkpoints.is_of_other_text(step):
+        say = self._console.message
+        found = restore_newest(
+            checkpoints, self._assembly.abstract_state, say=say, agree=any_of_all
+        )
+        if found is not None:
+            if checkpoints.is_of_other_text(found.step):
                 raise UserError(
                     f"--workdir {self._config.workdir}: a run goes on with the rows that it began "
                     f"with, found others in --task.train {self._config.task.train}; put the file "
                     "back, or start a new run in another --workdir"
                 )
-            say(f"going on from the checkpoint of step {step:,}")
-            state, _ = checkpoints.restore(step, self._assembly.abstract_state)
-            return Progress(step, state)
+            say(f"going on from the checkpoint of step {found.step:,}")
+            return Progress(found.step, found.state)
         state = self._assembly.init()
         # Copied: the first step takes the state's memory over, and a grid begins again.
         copy = self._start._replace(params=jax.tree.map(np.array, self._start.params))

@@ -71,6 +71,11 @@ class CheckpointConfig:
     """Checkpoints with the lowest held-out loss kept beside them."""
     keep_every_steps: int = 0
     """Checkpoints at multiples of so many steps are kept for good; 0 for none."""
+    retry_seconds: float = 60.0
+    """After a save that failed, such as on a full disk, training goes on, and so much later the
+    next one is tried; later still where that fails too."""
+    give_up_seconds: float = 600.0
+    """At its end, or stopped, a run tries for so long to save its last state."""
 
     def __post_init__(self) -> None:
         require_positive("--checkpoint.every-steps", self.every_steps, "10000")
@@ -84,6 +89,11 @@ class CheckpointConfig:
             "--checkpoint.keep-every-steps", self.keep_every_steps,
             f"must be a multiple of --checkpoint.every-steps {self.every_steps}",
             f"use {10 * self.every_steps}, or 0 to keep none for good",
+        )  # fmt: skip
+        require_positive("--checkpoint.retry-seconds", self.retry_seconds, "60")
+        require(
+            self.give_up_seconds >= 0, "--checkpoint.give-up-seconds", self.give_up_seconds,
+            "must not be negative", "use 600, or 0 to try once",
         )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ it is, whatever later starts of the run changed.
 
 import contextlib
 import math
+from collections.abc import Collection
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -18,7 +19,17 @@ from spanbert_jax.config import ModelConfig, PretrainConfig
 from spanbert_jax.config.json import RunConfig, from_tree, to_tree
 from spanbert_jax.errors import UserError
 from spanbert_jax.model.layer_stack import is_stacked, stack_layers, unstack_layers
+from spanbert_jax.training.late_answers import ignore_late_answers
 from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER
+from spanbert_jax.training.saved_step import (
+    DATA,
+    METRICS,
+    Agree,
+    SavedStep,
+    alone,
+    form_of,
+    with_record,
+)
 
 # TensorStore holds a data file in memory until it is full: 2 GB of it by default.
 _DATA_FILE_BYTES = 1 << 27
@@ -127,7 +138,7 @@ class Checkpoints:
             )
         if keep.keep_every_steps:
             policies.append(checkpoint_managers.EveryNSteps(keep.keep_every_steps))
-        self._run_dir = run_dir
+        self.run_dir = run_dir
         self._origin = {
             "config": to_tree(config),
             "tokenizer_fingerprint": tokenizer_fingerprint,
@@ -135,18 +146,29 @@ class Checkpoints:
         }
         if task is not None:
             self._origin |= {"model": to_tree(task.model), "tables": task.tables}
-        self._manager = ocp.CheckpointManager(
-            checkpoint_folder(run_dir),
-            options=ocp.CheckpointManagerOptions(
-                # Only with it does Orbax write the metrics, by which a resumed run knows its best.
-                best_fn=ranking.key,
-                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-            ),
+        self._options = ocp.CheckpointManagerOptions(
+            # Only with it does Orbax write the metrics, by which a resumed run knows its best.
+            best_fn=ranking.key,
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+            # Of saves that a killed run began, or that failed.
+            cleanup_tmp_directories=True,
         )
+        self._opened: ocp.CheckpointManager | None = None
+        ignore_late_answers()
+        checkpoint_folder(run_dir).mkdir(parents=True, exist_ok=True)
+
+    @property
+    def _manager(self) -> ocp.CheckpointManager:
+        """Opened when it is needed: it reads the scores of all steps, which may be damaged."""
+        if self._opened is None:
+            self._opened = ocp.CheckpointManager(
+                checkpoint_folder(self.run_dir), options=self._options
+            )
+        return self._opened
 
     def latest_step(self) -> int | None:
         """Step of the newest complete checkpoint."""
-        return newest_step(self._run_dir)
+        return newest_step(self.run_dir)
 
     def save(
         self,
@@ -162,17 +184,17 @@ class Checkpoints:
         score: the figure of the ranking, None where it was not measured. settings: what an
             evaluation tuned for the use of this state, such as a threshold.
         """
-        items = {
-            "state": ocp.args.PyTreeSave(state, ocdbt_target_data_file_size=_DATA_FILE_BYTES),
-            "data": ocp.args.JsonSave(position._asdict()),
-            "origin": ocp.args.JsonSave(self._origin),
-        }
-        if settings is not None:
-            items["settings"] = ocp.args.JsonSave(settings)
+        metrics = {self.ranking.metric: score, STEP: step}
+        items = {"origin": self._origin} | ({} if settings is None else {"settings": settings})
+        # Now: the next step takes the memory of the state over.
+        data = with_record(position._asdict(), state=state, items={**items, METRICS: metrics})
         self._manager.save(
             step,
-            args=ocp.args.Composite(**items),
-            metrics={self.ranking.metric: score, STEP: step},
+            args=ocp.args.Composite(
+                state=ocp.args.PyTreeSave(state, ocdbt_target_data_file_size=_DATA_FILE_BYTES),
+                **{name: ocp.args.JsonSave(item) for name, item in {**items, DATA: data}.items()},
+            ),
+            metrics=metrics,
             force=True,
         )
 
@@ -183,55 +205,75 @@ class Checkpoints:
         best = min(measured, key=self.ranking.key, default=None)
         return None if best is None else best[self.ranking.metric]
 
-    def restore(self, step: int, abstract_state: Any) -> tuple[Any, DataPosition]:
+    def restore(
+        self, step: int, abstract_state: Any, *, agree: Agree = alone
+    ) -> tuple[Any, DataPosition]:
         """Read a state onto the shardings of `abstract_state`, bit for bit as it was saved.
 
         A state saved with its layers in the other layout is read in that one and converted.
+
+        Raises:
+            DamagedCheckpoint: on all processes, where it is not what was saved.
+            UserError: it is the state of another optimizer.
         """
-        with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
-            saved_params(handler, checkpoint_folder(self._run_dir) / str(step) / "state")
-        config = self._config_of(step)
+        saved = self._saved(step)
+        state, config = saved.read_by_all(lambda: self._read(saved, abstract_state), agree)
+        saved.verify(state)
         saved_stacked = config.compute.scan_layers
-        to_saved = stack_layers if saved_stacked else unstack_layers
-        wanted = to_saved(abstract_state)
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeRestore(
-                    wanted, restore_args=ocp.checkpoint_utils.construct_restore_args(wanted)
-                ),
-                data=ocp.args.JsonRestore(),
-            ),
-        )
-        state = restored.state
         if is_stacked(abstract_state) != saved_stacked:
             shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
             from_saved = unstack_layers if saved_stacked else stack_layers
             state = jax.jit(from_saved, out_shardings=shardings)(state)
-        return state, _position(restored.data, config)
+        return state, _position(saved.data, config)
+
+    def _read(self, saved: SavedStep, abstract_state: Any) -> tuple[Any, RunConfig]:
+        saved.check_items()
+        config = from_tree(saved.item("origin")["config"])
+        wanted = (stack_layers if config.compute.scan_layers else unstack_layers)(abstract_state)
+        form = saved.form()
+        check_layout(saved.path, form)
+        _check_form(self.run_dir, saved=form, wanted=form_of(wanted))
+        return saved.arrays(wanted), config
 
     def is_of_other_text(self, step: int) -> bool:
         """Whether a checkpoint counts examples of other shards than those at hand."""
         # Earlier versions did not write it.
-        counted = self._origin_of(step).get("text_fingerprint", "")
+        counted = self._saved(step).item("origin").get("text_fingerprint", "")
         return bool(counted) and counted != self._origin["text_fingerprint"]
 
-    def _config_of(self, step: int) -> RunConfig:
-        return from_tree(self._origin_of(step)["config"])
+    def _saved(self, step: int) -> SavedStep:
+        return saved_step(self.run_dir, step)
 
-    def _origin_of(self, step: int) -> dict[str, Any]:
-        origin = ocp.args.Composite(origin=ocp.args.JsonRestore())
-        return self._manager.restore(step, args=origin).origin
+    @property
+    def is_saving(self) -> bool:
+        """Whether a checkpoint is being written in the background."""
+        return self._opened is not None and self._opened.is_saving_in_progress()
 
     def wait(self) -> None:
-        """Return when everything is written."""
-        self._manager.wait_until_finished()
+        """Return when everything is written; raise what kept it from being written."""
+        if self._opened is not None:
+            self._opened.wait_until_finished()
+
+    def give_up_unfinished(self) -> None:
+        """Forget a checkpoint that could not be written, and free what it takes on disk."""
+        manager, self._opened = self._opened, None
+        if manager is not None:
+            # It would raise once more what it has raised already.
+            with contextlib.suppress(Exception):
+                manager.close()
+        # Another one cleans up, and reads what is complete; where that fails too, so does a save.
+        with contextlib.suppress(Exception):
+            self._manager.reload()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._manager.close()
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if self._opened is None:
+            return
+        # Where there is an error already, it is the one to tell.
+        with contextlib.suppress(Exception) if error else contextlib.nullcontext():
+            self._opened.close()
 
 
 def saved_steps(run_dir: epath.PathLike) -> list[int]:
@@ -244,6 +286,11 @@ def saved_steps(run_dir: epath.PathLike) -> list[int]:
 def newest_step(run_dir: epath.PathLike) -> int | None:
     """Step of the newest complete checkpoint of a run, None where it has saved none."""
     return max(saved_steps(run_dir), default=None)
+
+
+def saved_step(run_dir: epath.PathLike, step: int) -> SavedStep:
+    """The checkpoint of a step of a run."""
+    return SavedStep(checkpoint_folder(run_dir) / str(step))
 
 
 def delete_checkpoints(run_dir: epath.PathLike) -> None:
@@ -270,21 +317,29 @@ def _position(saved: dict[str, Any], config: RunConfig) -> DataPosition:
     return DataPosition(saved["next_example"], length, others)
 
 
-def saved_params(handler: ocp.PyTreeCheckpointHandler, path: epath.Path) -> Any:
-    """What a saved state says of its parameters, without reading them.
+def check_layout(path: epath.Path, form: Collection[str]) -> None:
+    """Raise `UserError` for a state that lies as the first versions laid it.
 
-    Raises:
-        UserError: they lie as the first versions laid them, in `encoder/layers/layer`.
+    form: the paths of its arrays.
     """
-    saved = handler.metadata(path).tree["params"]
-    paths = (
-        jax.tree_util.keystr(path, simple=True, separator="/")
-        for path, _ in jax.tree_util.tree_leaves_with_path(saved)
-    )
-    if any(path.startswith("encoder/layers/layer/") for path in paths):
+    if any(name.startswith("params/encoder/layers/layer/") for name in form):
         raise UserError(
-            f"{path.parent}: a checkpoint must lay its layers out as this version does, found the "
+            f"{path}: a checkpoint must lay its layers out as this version does, found the "
             "layout of an earlier one; go on with the version that wrote it, or start a new run in "
             "another --workdir"
         )
-    return saved
+
+
+def _check_form(run_dir: epath.PathLike, *, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Raise `UserError` where a checkpoint is whole, but the state of another optimizer."""
+    other = [path for path in saved | wanted if saved.get(path) != wanted.get(path)]
+    if other:
+        was, now = (
+            "none" if leaf is None else f"{leaf[0]} of shape {leaf[1]}"
+            for leaf in (saved.get(other[0]), wanted.get(other[0]))
+        )
+        raise UserError(
+            f"{run_dir}: a run goes on with arrays as its checkpoint holds them, found "
+            f"{other[0]} asked for as {now} and saved as {was}; put the flags of --optimizer back, "
+            "or start a new run in another --workdir"
+        )

@@ -2,6 +2,7 @@
 of the wall time in steps that count, and goodput.json.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -101,9 +102,11 @@ class Ledger:
                 "goodput": goodput(total), "seconds": total,
                 "starts": [start._asdict() for start in starts],
             }  # fmt: skip
-            temporary = self._file.parent / f".{self._file.name}.tmp"
-            temporary.write_text(json.dumps(content, indent=1))
-            temporary.replace(self._file)
+            # Where a disk is full, others say so, and the next window has all of it again.
+            with contextlib.suppress(OSError):
+                temporary = self._file.parent / f".{self._file.name}.tmp"
+                temporary.write_text(json.dumps(content, indent=1))
+                temporary.replace(self._file)
         return total
 
 

@@ -9,11 +9,15 @@ from spanbert_jax.errors import UserError, storage_error
 from spanbert_jax.training.activity import EVALUATING, SAVING
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
 from spanbert_jax.training.meter import Meter, Record
+from spanbert_jax.training.saved_step import Agree, alone
+from spanbert_jax.training.saving import Saving
 from spanbert_jax.training.train_step import Metrics
 
 
 class Watcher(Protocol):
-    """Where the loop's figures go."""
+    """Where the loop's figures go, and its words."""
+
+    def message(self, text: str) -> None: ...
 
     def train(self, step: int, metrics: dict[str, float]) -> None: ...
 
@@ -62,6 +66,7 @@ def run_loop(
     meter: Meter,
     watcher: Watcher,
     should_stop: Callable[[], bool],
+    agree: Agree = alone,
 ) -> Progress:
     """Train from `start` to the last step, or to where `should_stop`, asked once a step, says so.
 
@@ -69,14 +74,17 @@ def run_loop(
     at the end and when stopped, and what is best where `drive` says so. What a run did at the step
     it resumes from is not done again. A stop ends the log window early: its steps are logged then,
     as a shorter window, and the resumed run's first window covers the rest. Data that cannot be
-    read stop a run in the same way, before the error is raised.
+    read stop a run in the same way, before the error is raised. A save that fails does not.
 
     Raises:
-        UserError: the last `max_skipped_steps` steps were all skipped, or data cannot be read.
+        UserError: the last `max_skipped_steps` steps were all skipped, data cannot be read, or the
+            last state cannot be saved.
     """
     step, state = start
-    saved_step = start.step
-    best = checkpoints.best_score() if drive.saves_best else None
+    saving = Saving(
+        checkpoints, checkpoint, start_step=start.step, say=watcher.message, agree=agree,
+        best=checkpoints.best_score() if drive.saves_best else None,
+    )  # fmt: skip
     failure: BaseException | None = None
     while True:
         finished = step == training.num_steps
@@ -86,17 +94,23 @@ def run_loop(
         # Also when stopped: a resumed run does not come back to this step, but for the first one.
         begins = step == 0 and drive.evaluates_start
         evaluate = evaluate and (fresh or (begins and not stopped))
-        due = finished or stopped or step % checkpoint.every_steps == 0
-        save = due and step > saved_step
-        if evaluate or save:
+        ends = finished or stopped
+        due = ends or step % checkpoint.every_steps == 0 or saving.is_due_again
+        if evaluate or due:
             meter.settle()
         if stopped:
             meter.end_window(step)
         for record in meter.records():
             watcher.train(record.step, record.metrics)
             if record.skipped_in_a_row >= training.max_skipped_steps:
+                saving.settle()
                 raise _diverged(record, training, checkpoints, _diagnosis(drive, state))
         score = None
+        if ends:
+            # What has failed in the background is saved again.
+            with meter.paused(SAVING):
+                saving.settle()
+        save = due and step > saving.saved_step
         if evaluate:
             with meter.paused(EVALUATING):
                 try:
@@ -108,21 +122,18 @@ def run_loop(
                     continue
                 score = evaluation[checkpoints.ranking.metric]
                 watcher.evaluation(step, evaluation)
-                if drive.saves_best and checkpoints.ranking.is_better(score, best):
-                    best, save = score, step > saved_step
+                save = save or (drive.saves_best and fresh and saving.is_best(score))
         if save:
             with meter.paused(SAVING):
-                checkpoints.save(
+                (saving.save_at_end if ends else saving.save)(
                     step, state, position=drive.position(step), score=score,
                     settings=drive.settings and drive.settings(step),
                 )  # fmt: skip
-                saved_step = step
         if stopped and not finished:
             failure = failure or drive.trouble()
         if failure is not None:
-            checkpoints.wait()
-            raise _told(failure, saved_step)
-        if finished or stopped:
+            raise _told(failure, saving.saved_step)
+        if ends:
             return Progress(step, state)
         try:
             with meter.waiting_for_data():
@@ -166,7 +177,6 @@ def _diagnosis(drive: Drive, state: Any) -> str:
 def _diverged(
     record: Record, training: TrainingConfig, checkpoints: Checkpoints, diagnosis: str
 ) -> UserError:
-    checkpoints.wait()
     first, newest = record.step - record.skipped_in_a_row + 1, checkpoints.latest_step()
     if newest is None:
         kept, remedy = "no checkpoint was saved", "start again"

@@ -2,14 +2,16 @@
 
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol, Self
+from typing import Protocol, Self
 
 from etils import epath
 
 from spanbert_jax.errors import UserError
+from spanbert_jax.training.patient_file import PatientFile
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
@@ -49,17 +51,24 @@ class MetricsWriter:
         self.close()
 
 
+def to_stderr(text: str) -> None:
+    """Say something where there is no console."""
+    print(text, file=sys.stderr)
+
+
 def open_metrics(
     run_dir: str | Path,
     *,
     start_step: int = 0,
     writes: bool = True,
+    say: Callable[[str], None] = to_stderr,
     more: Sequence[Callable[[], MetricSink]] = (),
 ) -> MetricsWriter:
     """Write to metrics.jsonl and to tensorboard/ of a run that starts or goes on at `start_step`.
 
     What a crashed run wrote for later steps is dropped: these steps come again. At step 0 nothing
-    is kept. writes: whether this process is the one that does. more: sinks elsewhere.
+    is kept. A disk that is full stops no run: it is said, and written later. writes: whether this
+    process is the one that does. more: sinks elsewhere.
     """
     if not writes:
         return MetricsWriter([])
@@ -67,8 +76,8 @@ def open_metrics(
     folder.mkdir(parents=True, exist_ok=True)
     return MetricsWriter(
         [
-            JsonLines(folder / METRICS_FILE, start_step=start_step),
-            TensorBoard(folder / TENSORBOARD_FOLDER, start_step=start_step),
+            JsonLines(folder / METRICS_FILE, start_step=start_step, say=say),
+            TensorBoard(folder / TENSORBOARD_FOLDER, start_step=start_step, say=say),
             *(make() for make in more),
         ]
     )
@@ -78,17 +87,22 @@ class JsonLines:
     """One JSON object a line: step, time in seconds since 1970, and the numbers."""
 
     def __init__(
-        self, path: epath.Path, *, start_step: int = 0, clock: Callable[[], float] = time.time
+        self,
+        path: epath.Path,
+        *,
+        start_step: int = 0,
+        clock: Callable[[], float] = time.time,
+        say: Callable[[str], None] = to_stderr,
     ) -> None:
         drop_later_steps(path, step=start_step)
         self._clock = clock
-        self._file: IO[str] = path.open("a")
+        self._file = PatientFile(path, say=say)
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         # JSON knows no NaN: null stands for a number that is not finite.
         numbers = {name: x if math.isfinite(x) else None for name, x in metrics.items()}
         line = {"step": step, "time": round(self._clock(), 3), **numbers}
-        self._file.write(json.dumps(line) + "\n")
+        self._file.write((json.dumps(line) + "\n").encode())
         self._file.flush()
 
     def close(self) -> None:
@@ -98,14 +112,16 @@ class JsonLines:
 class TensorBoard:
     """Event files, with training and held-out figures of the same name side by side."""
 
-    def __init__(self, folder: epath.Path, *, start_step: int = 0) -> None:
+    def __init__(
+        self, folder: epath.Path, *, start_step: int = 0, say: Callable[[str], None] = to_stderr
+    ) -> None:
         from tensorboardX import SummaryWriter
         from tensorboardX.record_writer import register_writer_factory
 
-        register_writer_factory("gs", _EventFiles())
+        register_writer_factory(_EventFiles.SCHEME, _EventFiles(say))
         # Events of later steps, from before a crash, are hidden by the event that this writes.
         purge = {"purge_step": start_step + 1} if start_step else {}
-        self._writer = SummaryWriter(str(folder), **purge)
+        self._writer = SummaryWriter(f"{_EventFiles.SCHEME}:{folder}", **purge)
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():
@@ -116,13 +132,25 @@ class TensorBoard:
 
 
 class _EventFiles:
-    """Opens event files on gs:// with what the rest of a run is written with."""
+    """Opens event files with what the rest of a run is written with, on gs:// too.
 
-    def open(self, path: str) -> Any:
-        return epath.Path(path).open("wb")
+    tensorboardX writes them in a thread, which an error would end: the run would wait for it.
+    """
+
+    SCHEME = "run"
+    """Before a path, by which tensorboardX finds this."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+
+    def open(self, path: str) -> PatientFile:
+        return PatientFile(self._path(path), say=self._say)
 
     def directory_check(self, path: str) -> None:
-        epath.Path(path).mkdir(parents=True, exist_ok=True)
+        self._path(path).mkdir(parents=True, exist_ok=True)
+
+    def _path(self, path: str) -> epath.Path:
+        return epath.Path(path.removeprefix(f"{self.SCHEME}:"))
 
 
 def tensorboard_tag(name: str) -> str:

@@ -1,6 +1,6 @@
 """A run's folder: its config, its tokenizer, its checkpoints. What resuming may not change.
 
-config.json  tokenizer/  checkpoints/  metrics.jsonl  tensorboard/  report.html
+config.json  tokenizer/  checkpoints/  damaged/  metrics.jsonl  tensorboard/  report.html
 """
 
 import json
@@ -14,6 +14,8 @@ from spanbert_jax.errors import UserError
 
 CONFIG_FILE = "config.json"
 CHECKPOINT_FOLDER = "checkpoints"
+DAMAGED_FOLDER = "damaged"
+"""Checkpoints that are not what was saved, out of the way of those that are."""
 TOKENIZER_FOLDER = "tokenizer"
 GRID_FILE = "grid.json"
 """What the runs of a grid came to, in the folder that holds theirs."""

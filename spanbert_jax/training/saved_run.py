@@ -1,19 +1,17 @@
 """A run as its folder holds it. In: the folder. Out: config, parameters, what a task learnt."""
 
-import contextlib
-import json
 import math
 from typing import Any, NamedTuple
 
 import jax
-import orbax.checkpoint as ocp
 from etils import epath
 
 from spanbert_jax.config import ModelConfig, PretrainConfig
 from spanbert_jax.config.json import RunConfig, from_tree, model_from_tree
 from spanbert_jax.errors import UserError
-from spanbert_jax.training.checkpoint import STEP, checkpoint_folder, saved_params, saved_steps
+from spanbert_jax.training.checkpoint import STEP, check_layout, saved_step, saved_steps
 from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER, TOKENIZER_FOLDER
+from spanbert_jax.training.saved_step import METRICS, SavedStep
 
 
 class LoadedRun(NamedTuple):
@@ -65,31 +63,25 @@ def load_run(run_dir: epath.PathLike, *, step: int | None = None) -> LoadedRun:
 
     Raises:
         UserError: `run_dir` is no run that has saved a checkpoint, or not at `step`.
+        DamagedCheckpoint: it is not what was saved. No other one is read in its place.
     """
     kept = _kept_steps(run_dir, step)
-    origin = _read_json(
-        checkpoint_folder(run_dir) / str(kept[-1] if step is None else step) / "origin"
-    )
-    is_pretraining = isinstance(config := from_tree(origin["config"]), PretrainConfig)
     if step is None:
-        step = kept[-1] if is_pretraining else _best_step(run_dir, kept)
-    path = checkpoint_folder(run_dir) / str(step)
+        step = _step_to_use(run_dir, kept)
+    saved = saved_step(run_dir, step)
+    origin = saved.item("origin")
+    is_pretraining = isinstance(config := from_tree(origin["config"]), PretrainConfig)
     return LoadedRun(
         config,
-        _restore_params(path / "state"),
+        _restore_params(saved),
         step,
         origin["tokenizer_fingerprint"],
         model=config.model
         if isinstance(config, PretrainConfig)
         else model_from_tree(origin["model"]),
         tables=origin.get("tables", {}),
-        settings={} if is_pretraining else _read_json(path / "settings"),
+        settings={} if is_pretraining else saved.item("settings"),
     )
-
-
-def _read_json(path: epath.Path) -> dict[str, Any]:
-    with contextlib.closing(ocp.JsonCheckpointHandler()) as handler:
-        return handler.restore(path)
 
 
 def _kept_steps(run_dir: epath.PathLike, step: int | None) -> list[int]:
@@ -109,32 +101,32 @@ def _kept_steps(run_dir: epath.PathLike, step: int | None) -> list[int]:
     return kept
 
 
-def _best_step(run_dir: epath.PathLike, kept: list[int]) -> int:
-    """The step with the highest score on dev: the first of equal ones; the newest without any."""
-    scores = {step: _score(checkpoint_folder(run_dir) / str(step)) for step in kept}
+def _step_to_use(run_dir: epath.PathLike, kept: list[int]) -> int:
+    """The newest of pretraining; of fine-tuning the one with the highest score on dev, of equal
+    ones the first, and the newest without any.
+    """
+    newest = saved_step(run_dir, kept[-1])
+    if isinstance(from_tree(newest.item("origin")["config"]), PretrainConfig):
+        return kept[-1]
+    scores = {step: _score(saved_step(run_dir, step)) for step in kept}
     measured = [step for step in kept if not math.isnan(scores[step])]
     return max(measured, key=lambda step: (scores[step], -step), default=kept[-1])
 
 
-def _score(path: epath.Path) -> float:
+def _score(saved: SavedStep) -> float:
     """The one figure that a checkpoint was saved with; NaN where it was not measured."""
-    metrics = json.loads((path / "metrics" / "metrics").read_text())
-    (value,) = (value for name, value in metrics.items() if name != STEP)
+    (value,) = (value for name, value in saved.item(METRICS).items() if name != STEP)
     return math.nan if value is None else value
 
 
-def _restore_params(path: epath.Path) -> Any:
+def _restore_params(saved: SavedStep) -> Any:
     """Read the parameters alone out of a saved train state, onto the default device."""
-    # The handler itself: a Checkpointer warns that one item of a checkpoint has no metadata file.
-    with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
-        saved = saved_params(handler, path)
-        device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), saved)
-        arguments = jax.tree.map(lambda _: ocp.ArrayRestoreArgs(sharding=device), params)
-        restored = handler.restore(
-            path,
-            args=ocp.args.PyTreeRestore(
-                {"params": params}, restore_args={"params": arguments}, partial_restore=True
-            ),
-        )
+    check_layout(saved.path, saved.form())
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    params = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
+        saved.tree()["params"],
+    )
+    restored = saved.arrays({"params": params})
+    saved.verify(restored)
     return restored["params"]

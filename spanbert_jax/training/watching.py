@@ -23,6 +23,10 @@ class RunWatcher:
     writer: MetricsWriter
     ledger: Ledger
 
+    def message(self, text: str) -> None:
+        """What the loop has to say."""
+        self.console.message(text)
+
     def train(self, step: int, metrics: dict[str, float]) -> None:
         """Means over the steps of a log window that ended with `step`."""
         metrics = metrics | {"goodput": goodput(self.ledger.update(step))}
@@ -46,6 +50,8 @@ def watching(
         return WeightsAndBiases(project, run_dir=config.workdir, config=to_tree(config))
 
     first, more = is_first(), (wandb,) if project else ()
-    with open_metrics(config.workdir, start_step=start_step, writes=first, more=more) as writer:
+    with open_metrics(
+        config.workdir, start_step=start_step, writes=first, say=console.message, more=more
+    ) as writer:
         ledger = Ledger(config.workdir, activity, from_step=start_step, writes=first)
         yield RunWatcher(console, writer, ledger)

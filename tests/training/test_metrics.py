@@ -113,10 +113,11 @@ def test_tensorboard_files_hold_the_figures_and_hide_the_steps_of_a_crash(tmp_pa
     assert restarts == [31]
 
 
-def test_event_files_on_gs_are_opened_with_the_path_library_of_the_run(tmp_path):
+def test_event_files_are_opened_with_the_path_library_of_the_run(tmp_path):
     folder = tmp_path / "tensorboard"
-    files = _EventFiles()
-    files.directory_check(str(folder))
-    with files.open(str(folder / "events")) as file:
-        file.write(b"record")
+    files = _EventFiles(print)
+    files.directory_check(f"run:{folder}")
+    file = files.open(f"run:{folder}/events")
+    file.write(b"record")
+    file.close()
     assert (folder / "events").read_bytes() == b"record"

@@ -1,0 +1,73 @@
+"""A file that grows by whole records, whatever its disk does. In: bytes. Out: a file that ends
+where a record ends; what cannot be written is kept, and written with what follows.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable
+from typing import IO, Any
+
+from etils import epath
+
+from spanbert_jax.errors import storage_cause
+
+
+class PatientFile:
+    """Appends; a failure of the storage is said once, until writing succeeds again."""
+
+    def __init__(self, path: epath.Path, *, say: Callable[[str], None]) -> None:
+        self._path, self._say = path, say
+        self._file: IO[Any] | None = self._open()
+        self._size = path.stat().length
+        self._unwritten = b""
+        self._fails = False
+
+    def write(self, record: bytes) -> None:
+        """Take a record, to be written by the next `flush`."""
+        self._unwritten += record
+
+    def flush(self) -> None:
+        """Write what was taken, or keep it."""
+        if not self._unwritten:
+            return
+        try:
+            if self._file is None:
+                self._file = self._open()
+            self._file.write(self._unwritten)
+            self._file.flush()
+        except Exception as error:
+            if storage_cause(error) is None:
+                raise
+            self._failed(error)
+        else:
+            self._size += len(self._unwritten)
+            self._unwritten, self._fails = b"", False
+
+    def _open(self) -> IO[Any]:
+        return self._path.open("ab")
+
+    def close(self) -> None:
+        """Write what is left; say so where that fails."""
+        self.flush()
+        if self._unwritten:
+            self._say(f"{self._path}: its last {len(self._unwritten):,} bytes are lost")
+        self._give_up_file()
+
+    def _failed(self, error: Exception) -> None:
+        self._give_up_file()
+        if not self._fails:
+            self._say(
+                f"{self._path} cannot be written ({error}); what belongs there is kept, and "
+                "written once that succeeds"
+            )
+        self._fails = True
+
+    def _give_up_file(self) -> None:
+        """Close it; what is half written is cut off, and what its buffer holds goes with it."""
+        file, self._file = self._file, None
+        with contextlib.suppress(OSError):
+            if file is not None:
+                file.close()
+        if "://" not in os.fspath(self._path):
+            with contextlib.suppress(OSError):
+                os.truncate(self._path, self._size)

@@ -1,0 +1,200 @@
+"""Saves that fail stop no run before its end: the policy, told by everything that it calls."""
+
+import errno
+from typing import Any
+
+import pytest
+
+from spanbert_jax.config import CheckpointConfig
+from spanbert_jax.errors import UserError
+from spanbert_jax.training.checkpoint import HELD_OUT_LOSS
+from spanbert_jax.training.saving import Saving
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+# As TensorStore tells it.
+UNAVAILABLE = ValueError('UNAVAILABLE: Error writing "a/0.0" at gs://bucket/run/: try again')
+
+
+class Storage:
+    """Checkpoints whose writes fail while `errors` lasts: in `save`, or in the background."""
+
+    def __init__(self, *, in_background: bool = False) -> None:
+        self.errors: list[Exception | None] = []
+        self.events: list[str] = []
+        self.now = 0.0
+        self.is_saving = False
+        self.ranking = HELD_OUT_LOSS
+        self._in_background = in_background
+        self._failure: Exception | None = None
+
+    def saving(self, **how: Any) -> Saving:
+        self.said: list[str] = []
+        config = CheckpointConfig(every_steps=100, retry_seconds=60.0, give_up_seconds=600.0)
+        return Saving(
+            self,  # type: ignore[arg-type]
+            config, start_step=0, say=self.said.append, clock=lambda: self.now, sleep=self._sleep,
+            **how,
+        )  # fmt: skip
+
+    def save(self, step: int, state: int, *, score: float | None) -> None:
+        assert state == step
+        self.events.append(f"save {step}")
+        error = self.errors.pop(0) if self.errors else None
+        if error is not None and not self._in_background:
+            raise error
+        self._failure, self.is_saving = error, True
+
+    def wait(self) -> None:
+        failure, self._failure, self.is_saving = self._failure, None, False
+        if failure is not None:
+            raise failure
+
+    def give_up_unfinished(self) -> None:
+        self.events.append("give up unfinished")
+        self.is_saving = False
+
+    def _sleep(self, seconds: float) -> None:
+        self.events.append(f"sleep {seconds:g}")
+        self.now += seconds
+
+
+@pytest.fixture(params=[False, True], ids=["at once", "in the background"])
+def storage(request: pytest.FixtureRequest) -> Storage:
+    return Storage(in_background=request.param)
+
+
+def save(saving: Saving, step: int, score: float | None = None) -> None:
+    saving.save(step, step, score=score)
+
+
+@pytest.mark.parametrize("error", [FULL, UNAVAILABLE, TimeoutError("barrier")])
+def test_a_save_that_fails_is_said_once_with_its_reason_and_tried_again_later(
+    storage: Storage, error: Exception
+) -> None:
+    saving = storage.saving()
+    storage.errors = [error, error]
+    save(saving, 100)
+    storage.is_saving = False
+    assert not saving.is_due_again
+    assert saving.saved_step == 0
+    (said,) = storage.said
+    assert said == (
+        f"step 100 could not be saved ({error}); training goes on, and saves again in 1m 0s at the "
+        "latest"
+    )
+    storage.now = 59.0
+    assert not saving.is_due_again
+    storage.now = 61.0
+    assert saving.is_due_again
+    save(saving, 150)
+    assert saving.saved_step == 0
+    # Twice as long as before.
+    storage.now = 61.0 + 119.0
+    assert not saving.is_due_again
+    storage.now = 61.0 + 121.0
+    assert saving.is_due_again
+    save(saving, 230)
+    assert saving.saved_step == 230
+    assert storage.said == [said, "step 230 is saved"]
+    assert not saving.is_due_again
+    assert storage.events == [
+        "save 100", "give up unfinished", "save 150", "give up unfinished", "save 230",
+    ]  # fmt: skip
+
+
+def test_the_next_failure_is_said_again_and_waited_for_as_long_as_the_first(
+    storage: Storage,
+) -> None:
+    saving = storage.saving()
+    storage.errors = [FULL, None, FULL]
+    for step in (100, 200, 300):
+        save(saving, step)
+        saving.settle()
+    assert [text.split(" (")[0] for text in storage.said] == [
+        "step 100 could not be saved", "step 200 is saved", "step 300 could not be saved",
+    ]  # fmt: skip
+    assert "again in 1m 0s" in storage.said[2]
+    assert saving.saved_step == 200
+
+
+def test_the_last_state_is_tried_again_with_growing_pauses_until_it_is_saved(
+    storage: Storage,
+) -> None:
+    saving = storage.saving()
+    storage.errors = [FULL] * 8
+    saving.save_at_end(400, 400, score=None)
+    assert saving.saved_step == 400
+    pauses = [event for event in storage.events if event.startswith("sleep")]
+    assert pauses == [f"sleep {seconds}" for seconds in (1, 2, 4, 8, 16, 32, 60, 60)]
+    assert storage.said == [
+        f"step 400 could not be saved ({FULL}); it is tried again for 10m 0s", "step 400 is saved",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("saved", "lost"),
+    [
+        (None, "the 400 steps since the start: none was saved, are lost"),
+        (300, "the 100 steps since the newest checkpoint, of step 300, are lost"),
+    ],
+)
+def test_a_run_that_cannot_save_its_end_says_what_is_lost(
+    storage: Storage, saved: int | None, lost: str
+) -> None:
+    saving = storage.saving()
+    if saved:
+        save(saving, saved)
+        saving.settle()
+    storage.errors = [FULL] * 1_000
+    with pytest.raises(UserError) as error:
+        saving.save_at_end(400, 400, score=None)
+    assert str(error.value) == (
+        "--checkpoint.give-up-seconds 600: the state of step 400 must be saved within this time, "
+        f"found that it could not be ({FULL}); {lost}: make room or mend the storage, then run the "
+        "same command"
+    )
+    assert 540 < storage.now <= 600
+
+
+@pytest.mark.parametrize("error", [TypeError("unhashable"), ValueError("no such item")])
+def test_a_mistake_of_ours_is_raised_at_once(storage: Storage, error: Exception) -> None:
+    saving = storage.saving()
+    storage.errors = [error]
+    with pytest.raises(type(error)):
+        save(saving, 100)
+        saving.settle()
+    assert storage.said == []
+
+
+def test_a_best_score_counts_once_its_state_is_saved(storage: Storage) -> None:
+    saving = storage.saving(best=3.0)
+    assert not saving.is_best(3.0)
+    storage.errors = [FULL]
+    save(saving, 100, score=1.0)
+    saving.settle()
+    # Lost with its state: what is worse than it, and better than what is saved, is the best.
+    assert saving.is_best(2.0)
+    save(saving, 200, score=2.0)
+    assert not saving.is_best(2.0)
+    saving.settle()
+    assert not saving.is_best(2.5)
+
+
+def test_what_is_being_written_counts_as_saved_and_is_not_waited_for() -> None:
+    storage = Storage()
+    saving = storage.saving()
+    save(saving, 100)
+    assert storage.is_saving
+    assert not saving.is_due_again
+    assert storage.is_saving
+    assert saving.saved_step == 100
+
+
+def test_processes_agree_on_what_has_failed() -> None:
+    """Of two processes, one can write and the other cannot."""
+    storage = Storage()
+    saving = storage.saving(agree=lambda failed: True)
+    save(saving, 100)
+    assert saving.saved_step == 0
+    assert storage.events == ["save 100", "give up unfinished"]
+    assert "(another process could not write)" in storage.said[0]
