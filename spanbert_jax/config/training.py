@@ -46,6 +46,10 @@ class TrainingConfig:
     max_skipped_steps: int = 100
     """Steps in a row without a finite gradient, each skipped, after which the run gives up.
     Counted when metrics are logged."""
+    max_grad_norm_ratio: float = 0.0
+    """A step whose gradient norm is more than so many times the usual one is skipped and counted,
+    as one that is not finite; 0 for never. Usual is the mean of the last hundred steps or so that
+    were taken; the first hundred are always."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -56,6 +60,11 @@ class TrainingConfig:
         require(
             0 <= self.seed < 2**31, "--training.seed", self.seed,
             "must be in [0, 2^31)", "use 0",
+        )  # fmt: skip
+        ratio = self.max_grad_norm_ratio
+        require(
+            ratio == 0 or ratio > 1, "--training.max-grad-norm-ratio", ratio,
+            "must be more than 1, or ordinary steps are skipped", "use 10, or 0 for never",
         )  # fmt: skip
 
 

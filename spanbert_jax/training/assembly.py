@@ -77,17 +77,22 @@ def assemble(
     num_microbatches: int,
     seed: int,
     eval_step: Callable[[Any, Any], Any],
+    max_norm_ratio: float = 0.0,
 ) -> Assembly:
     """Shard and jit what `objective` needs to be trained.
 
     example: a batch of any size that the mesh can split, for the shapes of the parameters.
+    max_norm_ratio: see `make_train_step`.
     """
     schedule = make_schedule(optimizer, num_steps)
     transformation = make_optimizer(optimizer, schedule)
     example = jax.tree.map(jnp.asarray, example)
 
     def init() -> TrainState:
-        return init_state(objective, transformation, batch=example, seed=seed)
+        return init_state(
+            objective, transformation, batch=example, seed=seed,
+            looks_for_spikes=max_norm_ratio > 0,
+        )  # fmt: skip
 
     def rules(function: Any) -> Any:
         """`function` traced with the meaning of the logical axes on this mesh."""
@@ -105,8 +110,9 @@ def assemble(
         nn.unbox(boxed), shardings,
     )  # fmt: skip
     train_step = make_train_step(
-        objective, transformation, schedule=schedule, num_microbatches=num_microbatches, seed=seed
-    )
+        objective, transformation, schedule=schedule, num_microbatches=num_microbatches, seed=seed,
+        max_norm_ratio=max_norm_ratio,
+    )  # fmt: skip
     rows, whole = batch_sharding(mesh), replicated(mesh)
     return Assembly(
         mesh=mesh, objective=objective, seed=seed,

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple, Self
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint import checkpoint_managers
@@ -33,6 +34,8 @@ from spanbert_jax.training.saved_step import (
 
 # TensorStore holds a data file in memory until it is full: 2 GB of it by default.
 _DATA_FILE_BYTES = 1 << 27
+USUAL = "usual_grad_norm"
+"""Of a state, where spikes are looked for: a run may begin to on its way, and cease to."""
 STEP = "step"
 """In the metrics of a checkpoint beside its score: which of equal ones came first."""
 
@@ -219,6 +222,9 @@ class Checkpoints:
         saved = self._saved(step)
         state, config = saved.read_by_all(lambda: self._read(saved, abstract_state), agree)
         saved.verify(state)
+        usual = getattr(abstract_state, USUAL, None)
+        if usual is not None and getattr(state, USUAL) is None:
+            state = state.replace(**{USUAL: jax.device_put(jnp.zeros(()), usual.sharding)})
         saved_stacked = config.compute.scan_layers
         if is_stacked(abstract_state) != saved_stacked:
             shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract_state)
@@ -232,7 +238,12 @@ class Checkpoints:
         wanted = (stack_layers if config.compute.scan_layers else unstack_layers)(abstract_state)
         form = saved.form()
         check_layout(saved.path, form)
-        _check_form(self.run_dir, saved=form, wanted=form_of(wanted))
+        usual = getattr(wanted, USUAL, None)
+        if form.pop(USUAL, None) is None and usual is not None:
+            # It is looked for since this start, and begins anew.
+            wanted = wanted.replace(**{USUAL: None})
+        asked = {path: leaf for path, leaf in form_of(wanted).items() if path != USUAL}
+        _check_form(self.run_dir, saved=form, wanted=asked)
         return saved.arrays(wanted), config
 
     def is_of_other_text(self, step: int) -> bool:

@@ -121,7 +121,7 @@ class Meter:
         self._activity = activity or Activity()
         self._in_flight: deque[tuple[int, Metrics]] = deque()
         self._records: list[Record] = []
-        self._skipped_in_a_row = 0
+        self._skipped_in_a_row, self._skipped = 0, math.inf
         self._start_window()
 
     def _start_window(self) -> None:
@@ -201,9 +201,12 @@ class Meter:
         if work.peak_flops:
             metrics["mfu"] = done.flops / elapsed / work.peak_flops
         for value in values:
-            # By this the step itself decides to skip.
-            skipped = not math.isfinite(value["grad_norm"])
+            # The first step of a start has nothing before it to be compared with.
+            skipped = value["skipped_steps"] > self._skipped or not math.isfinite(
+                value["grad_norm"]
+            )
             self._skipped_in_a_row = self._skipped_in_a_row + 1 if skipped else 0
+            self._skipped = value["skipped_steps"]
         self._start_window()
         return Record(step, metrics, self._skipped_in_a_row)
 

@@ -24,6 +24,7 @@ def build(config: PretrainConfig, mesh: Mesh) -> Assembly:
         objective, mesh=mesh, example=example, optimizer=config.optimizer,
         num_steps=config.training.num_steps, num_microbatches=config.training.num_microbatches,
         seed=config.training.seed, eval_step=make_eval_step(objective),
+        max_norm_ratio=config.training.max_grad_norm_ratio,
     )  # fmt: skip
 
 

@@ -20,6 +20,8 @@ from spanbert_jax.training.objective import (
 )
 
 Metrics = dict[str, jax.Array]
+# Of the mean that a norm is compared with.
+_USUAL_STEPS = 100
 
 
 @flax.struct.dataclass
@@ -31,7 +33,9 @@ class TrainState:
     params: Params
     optimizer_state: Any
     skipped_steps: jax.Array
-    """int32, steps whose gradients were not finite."""
+    """int32, steps whose gradients were not finite, or a spike."""
+    usual_grad_norm: jax.Array | None = None
+    """float32, mean of the last steps that were taken; None where no spike is looked for."""
 
 
 def init_state(
@@ -40,13 +44,15 @@ def init_state(
     *,
     batch: Any,
     seed: int,
+    looks_for_spikes: bool = False,
 ) -> TrainState:
     """Random parameters and zero moments; leaves are boxed with their logical axes."""
     params = objective.init(jax.random.key(seed), batch)
     zero = jnp.zeros((), jnp.int32)
     return TrainState(
-        step=zero, params=params, optimizer_state=optimizer.init(params), skipped_steps=zero
-    )
+        step=zero, params=params, optimizer_state=optimizer.init(params), skipped_steps=zero,
+        usual_grad_norm=jnp.zeros((), jnp.float32) if looks_for_spikes else None,
+    )  # fmt: skip
 
 
 def make_train_step(
@@ -56,26 +62,28 @@ def make_train_step(
     schedule: optax.Schedule,
     num_microbatches: int,
     seed: int,
+    max_norm_ratio: float = 0.0,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
     """Build the step; jit it with shardings and a donated state.
 
     Gradients that are not finite leave parameters and moments as they were; the step is counted in
-    `skipped_steps`.
+    `skipped_steps`. So do those whose norm is more than `max_norm_ratio` (0 for never) times the
+    usual one.
     """
 
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         gradients, sums = _accumulate(objective, state.params, batch, num_microbatches, key)
         norm = optax.tree.norm(gradients)
-        finite = jnp.isfinite(norm)
+        usual, taken = _judge(state, norm, max_norm_ratio)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
         proposed = (optax.apply_updates(state.params, updates), optimizer_state)
         params, optimizer_state = jax.tree.map(
-            lambda new, old: jnp.where(finite, new, old),
+            lambda new, old: jnp.where(taken, new, old),
             proposed,
             (state.params, state.optimizer_state),
         )
-        skipped = state.skipped_steps + jnp.where(finite, 0, 1)
+        skipped = state.skipped_steps + jnp.where(taken, 0, 1)
         metrics = {
             "loss": total_loss(sums, objective.scales(batch)),
             **mean_metrics(sums),
@@ -84,9 +92,23 @@ def make_train_step(
             "grad_norm": norm,
             "skipped_steps": skipped,
         }
-        return TrainState(state.step + 1, params, optimizer_state, skipped), metrics
+        return TrainState(state.step + 1, params, optimizer_state, skipped, usual), metrics
 
     return train_step
+
+
+def _judge(
+    state: TrainState, norm: jax.Array, max_norm_ratio: float
+) -> tuple[jax.Array | None, jax.Array]:
+    """The usual norm after this step, and whether the step is taken."""
+    taken, usual = jnp.isfinite(norm), state.usual_grad_norm
+    if usual is None:
+        return None, taken
+    num_taken = state.step - state.skipped_steps
+    taken &= (num_taken < _USUAL_STEPS) | (norm <= max_norm_ratio * usual)
+    # A mean at first, of which then a hundredth is forgotten at every step.
+    weight = 1.0 / jnp.minimum(num_taken + 1, _USUAL_STEPS)
+    return jnp.where(taken, usual + weight * (norm - usual), usual), taken
 
 
 def make_eval_step(objective: Objective) -> Callable[[Params, Any], Sums]:

@@ -105,6 +105,26 @@ def test_a_run_goes_on_with_its_layers_scanned_or_unrolled_whichever_it_was_save
     assert_same_bits(load_run(tmp_path).params, stacked.params)
 
 
+def test_a_run_begins_to_look_for_spikes_on_its_way_and_ceases_to(
+    state: TrainState, config: PretrainConfig, tmp_path: Path
+) -> None:
+    training = dataclasses.replace(config.training, max_grad_norm_ratio=10.0)
+    looking = dataclasses.replace(config, training=training)
+    with Checkpoints(tmp_path, config, tokenizer_fingerprint="abc") as checkpoints:
+        checkpoints.save(1, state, position=DataPosition(8), score=None)
+        checkpoints.wait()
+        begun, _ = checkpoints.restore(1, abstract_state(looking, MeshConfig(8)))
+        assert begun.usual_grad_norm == 0.0 and begun.usual_grad_norm.sharding.is_fully_replicated
+        begun = begun.replace(usual_grad_norm=begun.usual_grad_norm + 3.0)
+        checkpoints.save(2, begun, position=DataPosition(16), score=None)
+        checkpoints.wait()
+        goes_on, _ = checkpoints.restore(2, abstract_state(looking, MeshConfig(8)))
+        assert goes_on.usual_grad_norm == 3.0
+        ceased, _ = checkpoints.restore(2, abstract_state(config, MeshConfig(8)))
+        assert ceased.usual_grad_norm is None
+        jax.tree.map(np.testing.assert_array_equal, ceased.params, state.params)
+
+
 def test_parameters_are_read_alone_bit_for_bit_onto_one_device_and_without_a_warning(
     run_dir: Path, state: TrainState, caplog: pytest.LogCaptureFixture
 ) -> None:

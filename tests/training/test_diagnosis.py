@@ -84,7 +84,7 @@ class RootObjective:
 
     def sums(self, params: Any, batch: Any, dropout_key: jax.Array | None) -> dict:
         root = self.model.apply({"params": params}, batch)
-        return {"root": WeightedSums(jnp.sum(root), jnp.float32(1.0), None)}
+        return {"root": WeightedSums(jnp.sum(root), None, jnp.float32(1.0))}
 
     def scales(self, batch: Any) -> dict[str, jax.Array]:
         return {"root": jnp.float32(self.factor)}

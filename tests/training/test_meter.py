@@ -101,6 +101,15 @@ def test_steps_skipped_in_a_row_are_counted_over_windows_until_one_is_not(clock:
     assert [record.skipped_in_a_row for record in meter.records()] == [1, 3, 0, 1]
 
 
+def test_a_spike_that_was_skipped_counts_by_the_number_that_the_step_keeps(clock: Clock) -> None:
+    meter = Meter(workload(num_steps=6, log_every=2))
+    # Two were skipped before this start.
+    for step, skipped in enumerate((2, 3, 4, 5, 5, 6), start=1):
+        meter.add(step, metrics(0.0, norm=50.0, skipped=skipped))
+    meter.settle()
+    assert [record.skipped_in_a_row for record in meter.records()] == [1, 3, 1]
+
+
 def test_a_window_can_be_ended_before_it_is_full_and_only_if_it_holds_a_step(clock: Clock) -> None:
     meter = Meter(workload(num_steps=9, log_every=3))
     meter.end_window(0)

@@ -244,6 +244,45 @@ def test_evaluation_drops_nothing(
     np.testing.assert_allclose(actual["sbo"], expected["sbo"], rtol=1e-6)
 
 
+def test_a_spike_is_skipped_once_it_is_known_what_is_usual() -> None:
+    quadratic = Quadratic()
+    optimizer = optax.sgd(0.0)
+    step = jax.jit(
+        make_train_step(
+            quadratic, optimizer, schedule=lambda _: 0.0, num_microbatches=1, seed=0,
+            max_norm_ratio=4.0,
+        )
+    )  # fmt: skip
+    state = init_state(quadratic, optimizer, batch=jnp.float32(1.0), seed=0, looks_for_spikes=True)
+    # The gradient is the batch: 99 steps of 2, a spike among them, which is taken.
+    for number in range(100):
+        state, _ = step(state, jnp.float32(202.0 if number == 50 else 2.0))
+    assert state.skipped_steps == 0
+    np.testing.assert_allclose(state.usual_grad_norm, 4.0, rtol=1e-5)
+    skipped, metrics = step(state, jnp.float32(16.1))
+    assert (skipped.skipped_steps, skipped.step, metrics["skipped_steps"]) == (1, 101, 1)
+    assert skipped.usual_grad_norm == state.usual_grad_norm
+    taken, _ = step(skipped, jnp.float32(15.9))
+    assert taken.skipped_steps == 1
+    np.testing.assert_allclose(taken.usual_grad_norm, 4.0 + (15.9 - 4.0) / 100, rtol=1e-5)
+    broken, _ = step(taken, jnp.float32(np.nan))
+    assert broken.skipped_steps == 2
+    assert broken.usual_grad_norm == taken.usual_grad_norm
+
+
+class Quadratic:
+    """A loss whose gradient is the batch."""
+
+    def init(self, key: jax.Array, batch: jax.Array) -> dict:
+        return {"x": jnp.zeros(())}
+
+    def sums(self, params: dict, batch: jax.Array, dropout_key: jax.Array | None) -> dict:
+        return {"line": WeightedSums(batch * params["x"], None, jnp.float32(1.0))}
+
+    def scales(self, batch: jax.Array) -> dict:
+        return {"line": jnp.float32(1.0)}
+
+
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
 def test_a_gradient_that_is_not_finite_changes_nothing_and_is_counted(
     broken: float, step: Step, first_state: TrainState
