@@ -66,6 +66,7 @@ def test_the_configs_are_the_ones_that_the_readme_promises():
         *(f"ablations.py:{row}" for row in (*rows, *(f"{row}_paper" for row in rows))),
         "pretrain.py:spanbert_base",
         "pretrain.py:spanbert_large",
+        "pretrain.py:spanbert_xl",
         "pretrain.py:bert_base",
         "pretrain.py:bert_large",
         "pretrain.py:bert_base_1seq",

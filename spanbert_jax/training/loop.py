@@ -129,7 +129,7 @@ def run_loop(
                     step, state, position=drive.position(step), score=score,
                     settings=drive.settings and drive.settings(step),
                 )  # fmt: skip
-        if stopped and not finished:
+        if stopped and not finished and not drive.is_alone:
             failure = failure or drive.trouble()
         if failure is not None:
             raise _told(failure, saving.saved_step)

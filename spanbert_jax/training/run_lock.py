@@ -44,25 +44,41 @@ def holding(run_dir: epath.PathLike, *, lease_seconds: float = 60.0) -> Iterator
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / LOCK_FILE, "a+")
+        file = _locked(folder)
     except OSError as error:
         raise not_writable(run_dir, error) from error
-    with _locked(folder, file):
-        yield
-
-
-@contextmanager
-def _locked(folder: epath.Path, file: IO[str]) -> Iterator[None]:
     with file:
+        try:
+            yield
+        finally:
+            (folder / LOCK_FILE).unlink(missing_ok=True)
+
+
+def _locked(folder: epath.Path) -> IO[str]:
+    """The lock file, held as long as it is open."""
+    while True:
+        file = open(folder / LOCK_FILE, "a+")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            file.seek(0)
-            raise _held(folder, file.read()) from error
-        file.truncate(0)
-        file.write(json.dumps(_holder()))
-        file.flush()
-        yield
+            with file:
+                file.seek(0)
+                raise _held(folder, file.read()) from error
+        if _is_there(folder, file):
+            break
+        # Its holder has left, and taken it away, since it was opened.
+        file.close()
+    file.truncate(0)
+    file.write(json.dumps(_holder()))
+    file.flush()
+    return file
+
+
+def _is_there(folder: epath.Path, file: IO[str]) -> bool:
+    try:
+        return os.path.samestat(os.stat(folder / LOCK_FILE), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

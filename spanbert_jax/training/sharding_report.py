@@ -35,14 +35,19 @@ def _share(tree: Any) -> Share:
 
 
 def described(found: dict[str, Share]) -> str:
-    """-> "1.35 GB of parameters and moments, 0.17 on each device: encoder 0.04, optimizer 0.11"."""
+    """-> "1.33 GB of parameters and moments, 166 MB on each device: optimizer 110 MB, ..."."""
     total = sum(share.total_bytes for share in found.values())
     on_device = sum(share.device_bytes for share in found.values())
     parts = ", ".join(
-        f"{name} {share.device_bytes / 1e9:.2g}"
+        f"{name} {size(share.device_bytes)}"
         for name, share in sorted(found.items(), key=lambda item: -item[1].device_bytes)
     )
-    return (
-        f"{total / 1e9:.3g} GB of parameters and moments, {on_device / 1e9:.3g} on each device: "
-        f"{parts}"
-    )
+    return f"{size(total)} of parameters and moments, {size(on_device)} on each device: {parts}"
+
+
+def size(num_bytes: int) -> str:
+    """size(1_330_000_000) -> "1.33 GB"; size(93_800) -> "93.8 kB"; size(12) -> "12 B"."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if num_bytes >= unit:
+            return f"{num_bytes / unit:.3g} {name}"
+    return f"{num_bytes} B"

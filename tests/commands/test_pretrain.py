@@ -17,7 +17,10 @@ from spanbert_jax.training.saved_run import load_run
 
 NUM_STEPS = 400
 # What differs between two runs of the same numbers.
-CLOCK = ("time", "tokens_per_second", "data_wait", "eta_seconds", "mfu")
+CLOCK = (
+    "time", "tokens_per_second", "data_wait", "eta_seconds", "mfu", "goodput", "host_seconds",
+    "step_seconds_p50", "step_seconds_p95",
+)  # fmt: skip
 
 
 def figures(run: Path) -> list[dict[str, Any]]:
@@ -134,7 +137,7 @@ def test_a_run_says_only_what_its_user_wants_to_know(finished):
     expected = [
         "training a sentencepiece tokenizer on ", "made shards of ", "train: ", "held_out: ",
         "read: ", "left out: ", "model: ", "data: ",
-        "devices: 1 x cpu", "run: run", "starting from random parameters; ",
+        "devices: 1 x cpu", "state: ", "run: run", "starting from random parameters; ",
         "held out at step ", "step ", "done: ", "curves: ", "next: spanbert predict fill ",
     ]  # fmt: skip
     lines = finished.stderr.splitlines()

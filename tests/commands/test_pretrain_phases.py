@@ -133,7 +133,10 @@ def batches_of_order(
     return [next(batches) for _ in range(num_batches)]
 
 
-CLOCK = ("time", "tokens_per_second", "data_wait", "eta_seconds", "mfu")
+CLOCK = (
+    "time", "tokens_per_second", "data_wait", "eta_seconds", "mfu", "goodput", "host_seconds",
+    "step_seconds_p50", "step_seconds_p95",
+)  # fmt: skip
 
 
 def figures(run: str) -> list[dict[str, float]]:

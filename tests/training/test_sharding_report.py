@@ -12,7 +12,7 @@ from spanbert_jax.config.files import load_config
 from spanbert_jax.data.batch import empty_batch
 from spanbert_jax.training.mesh import batch_sharding, make_mesh
 from spanbert_jax.training.pretraining import build
-from spanbert_jax.training.sharding_report import Share, described, shares
+from spanbert_jax.training.sharding_report import Share, described, shares, size
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "pretrain.py"
 VOCABULARY = 29_056
@@ -69,5 +69,10 @@ def test_it_is_told_in_one_line_the_most_first() -> None:
         "optimizer": Share(800_000_000, 100_000_000),
     }
     assert described(found) == (
-        "1.2 GB of parameters and moments, 0.15 on each device: optimizer 0.1, encoder 0.05"
+        "1.2 GB of parameters and moments, 150 MB on each device: optimizer 100 MB, encoder 50 MB"
     )
+
+
+def test_sizes_are_told_in_units_that_suit_them() -> None:
+    sizes = 1_330_000_000, 93_800, 12
+    assert [size(number) for number in sizes] == ["1.33 GB", "93.8 kB", "12 B"]
