@@ -9,6 +9,8 @@ _OS_ERROR = re.compile(r"\"(?P<path>/[^\"]+)\": (?P<cause>[^\"]*) \[os_error_cod
 _ADDRESS = re.compile(r"\b[a-z][a-z0-9]*://[^\s'\",;)]+")
 # As TensorStore begins all of its errors: PERMISSION_DENIED: Error writing "a" at gs://bucket/a
 _STATUS = re.compile(r"^(?P<status>[A-Z]+(_[A-Z]+)*): .*(\"/|://)", re.DOTALL)
+# TensorStore adds its settings to what it says.
+_SETTINGS = re.compile(r" \[(tensorstore_spec|source locations).*", re.DOTALL)
 # What the operating system and TensorStore say of files that are not there, or not whole.
 _NOT_WHOLE = {
     "NOT_FOUND", "DATA_LOSS", "OUT_OF_RANGE", "INVALID_ARGUMENT", "FAILED_PRECONDITION",
@@ -90,6 +92,12 @@ def is_refusal(error: BaseException) -> bool:
     """Whether a storage does not answer, or not us; a file that is gone or cut is no refusal."""
     cause = storage_cause(error)
     return cause is not None and _status(cause) not in _NOT_WHOLE
+
+
+def brief(error: BaseException) -> str:
+    """What an error says, on one line; of a long text the beginning, and the end, which is why."""
+    text = " ".join(_SETTINGS.sub("", str(error)).split())
+    return text if len(text) <= 400 else f"{text[:150]} ... {text[-250:]}"
 
 
 def _status(error: BaseException) -> str:

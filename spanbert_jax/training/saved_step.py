@@ -7,7 +7,6 @@ item. Checkpoints of earlier versions have none, and are read as they are.
 
 import contextlib
 import json
-import textwrap
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -16,7 +15,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from spanbert_jax.errors import UserError, is_refusal, storage_cause
+from spanbert_jax.errors import UserError, brief, is_refusal, storage_cause
 from spanbert_jax.training.late_answers import ignore_late_answers
 from spanbert_jax.training.state_digest import leaves_by_path, state_digest
 
@@ -206,7 +205,7 @@ class SavedStep:
             raise
         except Exception as error:
             cause = storage_cause(error) or error
-            told = textwrap.shorten(f"{type(cause).__name__}: {cause}", 300, placeholder=" ...")
+            told = f"{type(cause).__name__}: {brief(cause)}"
             if is_refusal(error):
                 raise UserError(
                     f"{self.path}: a checkpoint must be read, found that its storage does not let "

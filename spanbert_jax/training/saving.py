@@ -3,13 +3,12 @@
 In: states to save. Out: what `Checkpoints` writes of them; an error when a run ends unsaved.
 """
 
-import textwrap
 import time
 from collections.abc import Callable
 from typing import Any
 
 from spanbert_jax.config import CheckpointConfig
-from spanbert_jax.errors import UserError, storage_cause
+from spanbert_jax.errors import UserError, brief, storage_cause
 from spanbert_jax.training.checkpoint import Checkpoints
 from spanbert_jax.training.console import duration
 from spanbert_jax.training.saved_step import Agree, alone
@@ -109,7 +108,7 @@ class Saving:
             if cause is None:
                 raise
         if self._agree(cause is not None):
-            self._failed(step, _text(cause))
+            self._failed(step, brief(cause) if cause else "another process could not write")
         else:
             self.saved_step = step
 
@@ -145,10 +144,3 @@ class Saving:
             f"the {step - kept:,} steps since {since}, are lost: make room or mend the storage, "
             "then run the same command"
         )
-
-
-def _text(cause: BaseException | None) -> str:
-    """What TensorStore says is followed by pages of its settings."""
-    if cause is None:
-        return "another process could not write"
-    return textwrap.shorten(str(cause), 300, placeholder=" ...")

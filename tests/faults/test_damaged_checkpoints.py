@@ -117,13 +117,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "a flip at the end": lambda path: flip(path, 0.9, bit=7),
 }
 # Without any of these a checkpoint cannot be read, or not be trusted.
-NEEDED = (
-    "data/metadata",
-    "origin/metadata",
-    "metrics/metrics",
-    "_METADATA",
-    "state/manifest.ocdbt",
-)
+NEEDED = ("data/metadata", "origin/metadata", "metrics/metrics", "state/manifest.ocdbt")
 
 
 @pytest.mark.parametrize("how", DAMAGES)
