@@ -72,6 +72,8 @@ supervise() {
   echo "--- $(date --utc +%FT%TZ) $(hostname) $(cat code/COMMIT): $(cat run/command)"
   # shellcheck disable=SC1091
   . venv/bin/activate
+  # No TPU is an error, not a reason to train on the CPU.
+  export JAX_PLATFORMS=${JAX_PLATFORMS:-tpu,cpu}
   (
     cd code
     echo "$BASHPID" >../run/pid

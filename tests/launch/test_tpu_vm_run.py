@@ -25,6 +25,7 @@ def test_command_reaches_every_host_word_for_word(cloud, awkward_words):
         assert (host / "words").read_text().split("\0")[:-1] == awkward_words
         # Relative names, such as those of configs/, are of the code.
         assert (host / "folder").read_text().strip() == str(host / "spanbert/code")
+        assert (host / "platforms").read_text().strip() == "tpu,cpu"
         assert not list(host.rglob("made"))
 
 
