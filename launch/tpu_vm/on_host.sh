@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # What happens on one host of a pod. setup.sh copies this file there; the others call it by ssh.
 #
-#   on_host.sh setup COMMIT EXTRA     unpack code.tar.gz beside this file, install it
+#   on_host.sh setup COMMIT EXTRA     unpack COMMIT.tar.gz beside this file, install it
 #   on_host.sh start COMMAND...       begin it in the background, whatever becomes of the connection
-#   on_host.sh status                 spanbert-status HOST idle | running | exited CODE | lost
+#   on_host.sh status                 nothing but what all of them end with:
+#                                     spanbert-status HOST idle | running | exited CODE | lost
 #   on_host.sh stop SECONDS           SIGTERM, so that it saves; SIGKILL after so many seconds
 #   on_host.sh log LINES              the end of its log
 #
@@ -31,11 +32,12 @@ setup() {
   fi
   rm -rf code
   mkdir code
-  tar -xzf code.tar.gz -C code
+  tar -xzf "$commit.tar.gz" -C code
+  rm "$commit.tar.gz"
   # The images of Cloud TPU are Python 3.10; uv brings the same newer one to every host.
   python3 -m pip install --quiet --user uv
   [ -x venv/bin/python ] || python3 -m uv venv --quiet --python 3.12 venv
-  python3 -m uv pip install --quiet --python venv/bin/python --editable "code[$extra]"
+  python3 -m uv pip install --quiet --python venv/bin/python --editable "./code[$extra]"
   echo "$commit" >code/COMMIT
 }
 
@@ -85,9 +87,10 @@ supervise() {
   mv run/exit_code.new run/exit_code
 }
 
-status() {
+status() { is_set_up; }
+
+say_state() {
   local state=lost
-  is_set_up || return
   if [ -e run/exit_code ]; then
     state="exited $(cat run/exit_code)"
   elif running; then
@@ -112,3 +115,6 @@ stop() {
 log() { tail -n "$1" run/log; }
 
 "$@"
+case $1 in
+setup | start | status | stop) say_state ;;
+esac

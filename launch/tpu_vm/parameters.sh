@@ -28,7 +28,6 @@ PARAMETERS=(PROJECT_ID ZONE TPU_NAME ACCELERATOR_TYPE RUNTIME_VERSION NUM_SLICES
   STRAGGLER_SECONDS LOG_LINES)
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck disable=SC2034 # read by setup.sh and run.sh
 REPOSITORY=$(cd "$HERE/../.." && pwd)
 # shellcheck source-path=SCRIPTDIR source=../shell.sh
 . "$HERE/../shell.sh"
@@ -53,13 +52,24 @@ parameters() {
   require_whole_number LOG_LINES 1
   WHERE=("--zone=$ZONE")
   [ -z "$PROJECT_ID" ] || WHERE+=("--project=$PROJECT_ID")
-  SSH_FLAGS=("${WHERE[@]}" --node=all --worker=all)
+  SSH_FLAGS=("${WHERE[@]}")
   case $SSH_BY in
   internal-ip) SSH_FLAGS+=(--internal-ip) ;;
   iap) SSH_FLAGS+=(--tunnel-through-iap) ;;
   esac
   # What the sister scripts are called with, so that flags reach them too.
   export "${PARAMETERS[@]}" DRY_RUN
+}
+
+# pin_commit: from here on REF is a commit, whatever is committed while the script runs.
+pin_commit() {
+  local commit
+  commit=$(git -C "$REPOSITORY" rev-parse --verify --quiet "$REF^{commit}") ||
+    refuse "--ref $REF is no commit of $REPOSITORY; use HEAD, a branch or a tag"
+  if [ "$REF" = HEAD ] && ! git -C "$REPOSITORY" diff --quiet HEAD --; then
+    refuse "the checkout has changes that the hosts would not get; commit them, or name a --ref"
+  fi
+  REF=$commit
 }
 
 # resource_state ASSUMED: of the queued resource, such as ACTIVE; MISSING if there is none.
@@ -90,13 +100,37 @@ taken_back() {
   node_states | grep --quiet --extended-regexp '^(PREEMPTED|TERMINATED|STOPPED)$'
 }
 
-# on_hosts VERB...: on_host.sh with these words on every host; fails if it fails on any.
-on_hosts() {
+# count_hosts: of all TPU VMs together.
+count_hosts() {
+  gcloud compute tpus tpu-vm list "${WHERE[@]}" \
+    "--filter=queuedResource ~ /queuedResources/$TPU_NAME$" \
+    '--format=value(networkEndpoints.len())' | awk '{ hosts += $1 } END { print hosts + 0 }'
+}
+
+# ssh_to all|0 VERB...: on_host.sh with these words, on all hosts or on the first one.
+ssh_to() {
+  local which=$1
+  shift
   local command=(gcloud compute tpus queued-resources ssh "$TPU_NAME" "${SSH_FLAGS[@]}"
-    "--command=bash spanbert/on_host.sh $(quoted "$@")")
+    "--node=$which" "--worker=$which" "--command=bash spanbert/on_host.sh $(quoted "$@")")
   case $1 in
-  # Asked every minute: without gcloud's own line about every host.
-  status) ask '' "${command[@]}" --no-user-output-enabled ;;
+  # Questions, asked every minute: without gcloud's own line about every host.
+  status | log) ask '' "${command[@]}" --no-user-output-enabled ;;
   *) run "${command[@]}" ;;
   esac
+}
+
+# on_hosts VERB...: on every host; leaves in ANSWER what they are in then, a line each. Fails if it
+# fails on any, or if one does not answer: gcloud leaves out a TPU VM that it cannot reach, and calls
+# that success. HOSTS is how many there are; whoever replaces the pod empties it.
+HOSTS=''
+on_hosts() {
+  ANSWER=$(ssh_to all "$@") || return
+  [ -z "$DRY_RUN" ] || return 0
+  [ "${HOSTS:-0}" -gt 0 ] || HOSTS=$(count_hosts) || return
+  local answers
+  answers=$(grep --count '^spanbert-status ' <<<"$ANSWER") || true
+  [ "$HOSTS" -gt 0 ] && [ "$answers" -eq "$HOSTS" ] && return
+  say "$answers of $HOSTS hosts of $TPU_NAME answered"
+  return 1
 }

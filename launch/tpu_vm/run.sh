@@ -13,8 +13,8 @@
 #   75       saved and stopped before its end: started again, however often
 #   others   a crash: started again, at most --max-crashes times in a row
 #
-# A pod that was preempted is deleted, requested anew, set up with the same commit, and the command
-# goes on from its newest checkpoint. This script must live as long as the run: start it in tmux,
+# A pod that was preempted is deleted, requested anew, set up with the same commit (--ref), and the
+# command goes on from its newest checkpoint. This script must live as long as the run: start it in tmux,
 # on a machine that stays.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=parameters.sh
@@ -22,13 +22,13 @@ set -euo pipefail
 
 PREEMPTED=75
 
-# hosts VERB...: leaves what they say in ANSWER. Tried again while the connection fails; returns
-# PREEMPTED once there is no pod to connect to.
+# hosts VERB...: on_hosts, tried again while the connection fails; returns PREEMPTED once there is no
+# pod to connect to, or only a part of it.
 hosts() {
   local code
   for _ in $(seq "$MAX_UNREACHABLE"); do
     code=0
-    ANSWER=$(on_hosts "$@") || code=$?
+    on_hosts "$@" || code=$?
     case $code in
     0 | 2 | 127) return "$code" ;;
     esac
@@ -101,6 +101,7 @@ watch() {
 
 replace_pod() {
   say "$TPU_NAME was preempted; requesting another"
+  HOSTS=''
   # A request cannot be deleted while it is on its way down.
   while [ "$(resource_state SUSPENDED)" = SUSPENDING ]; do sleep "$POLL_SECONDS"; done
   for _ in $(seq "$MAX_UNREACHABLE"); do
@@ -121,11 +122,12 @@ rehearse() {
   echo "# where nothing is installed"
   "$HERE/setup.sh"
   echo "# then"
-  on_hosts start "${REST[@]}"
-  on_hosts status
+  ssh_to all start "${REST[@]}"
+  ssh_to all status
 }
 
 parameters "$@"
+pin_commit
 [ ${#REST[@]} -gt 0 ] || refuse "no command; use run.sh FLAGS -- spanbert pretrain CONFIG ..."
 if [ -n "$DRY_RUN" ]; then
   rehearse
@@ -143,8 +145,6 @@ crashes=0
 while :; do
   code=0
   begin || code=$?
-  # From here on, pods are set up with the commit of this one.
-  REF=$(git -C "$REPOSITORY" rev-parse "$REF^{commit}")
   if [ "$code" = 0 ]; then watch || code=$?; fi
   case $code in
   0) ;;

@@ -10,19 +10,16 @@ set -euo pipefail
 . "$(dirname "$0")/parameters.sh"
 
 parameters "$@"
-commit=$(git -C "$REPOSITORY" rev-parse --verify --quiet "$REF^{commit}") ||
-  refuse "--ref $REF is no commit of $REPOSITORY; use HEAD, a branch or a tag"
-if [ "$REF" = HEAD ] && ! git -C "$REPOSITORY" diff --quiet HEAD --; then
-  refuse "the checkout has changes that the hosts would not get; commit them, or name a --ref"
-fi
-
+pin_commit
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 mkdir "$folder/spanbert"
 run cp "$HERE/on_host.sh" "$folder/spanbert/on_host.sh"
-run git -C "$REPOSITORY" archive --format=tar.gz "--output=$folder/spanbert/code.tar.gz" "$commit"
+# By the commit's name: where the copy fails, an older one must not pass for it.
+run git -C "$REPOSITORY" archive --format=tar.gz "--output=$folder/spanbert/$REF.tar.gz" \
+  "$REF"
 run gcloud compute tpus queued-resources scp --recurse "$folder/spanbert" "$TPU_NAME:" \
-  "${SSH_FLAGS[@]}"
-on_hosts setup "$commit" "$EXTRA" ||
+  "${SSH_FLAGS[@]}" --node=all --worker=all
+on_hosts setup "$REF" "$EXTRA" ||
   fail "a host was not set up; its error is above, and the same command tries again"
-report "$TPU_NAME has $commit on every host"
+report "$TPU_NAME has $REF on every host"

@@ -9,4 +9,6 @@ set -euo pipefail
 . "$(dirname "$0")/parameters.sh"
 
 parameters "$@"
-on_hosts stop "$STRAGGLER_SECONDS"
+on_hosts stop "$STRAGGLER_SECONDS" || code=$?
+sort <<<"$ANSWER"
+exit "${code:-0}"

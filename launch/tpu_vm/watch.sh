@@ -13,6 +13,7 @@ state=$(resource_state ACTIVE) || fail "gcloud does not list queued resources; i
 echo "queued resource $TPU_NAME: $state"
 [ "$state" = ACTIVE ] || exit 1
 echo "TPU VMs: $(node_states | sort | uniq -c | xargs)"
-on_hosts status | sort
-SSH_FLAGS=("${SSH_FLAGS[@]/%=all/=0}")
-on_hosts log "$LOG_LINES"
+on_hosts status || code=$?
+sort <<<"$ANSWER"
+ssh_to 0 log "$LOG_LINES" || code=$?
+exit "${code:-0}"

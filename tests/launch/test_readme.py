@@ -55,6 +55,7 @@ def test_table_of_troubles_quotes_what_the_scripts_say():
         "the request spanbert is FAILED": "the request $TPU_NAME is $1",
         "is WAITING_FOR_RESOURCES": "$TPU_NAME is $state",
         "did not answer 30 times": "did not answer $MAX_UNREACHABLE times",
+        "15 of 16 hosts of spanbert answered": "$answers of $HOSTS hosts of $TPU_NAME answered",
         "commit them, or name a --ref": "commit them, or name a --ref",
         "given bad input": "given bad input",
         "crashed 4 times in a row": "crashed $crashes times in a row",

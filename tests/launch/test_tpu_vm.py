@@ -79,14 +79,14 @@ def test_every_host_gets_the_same_commit_and_nothing_else(cloud):
         assert (host / "spanbert/code/setup.py").read_text() == "# of the first commit\n"
         assert not (host / "spanbert/code/.git").exists()
         installed = (host / "installed").read_text()
-        assert "--editable code\\[tpu\\]" in installed and "--python 3.12 venv" in installed
+        assert "--editable ./code\\[tpu\\]" in installed and "--python 3.12 venv" in installed
 
 
 def test_changes_without_a_commit_are_refused_since_hosts_would_not_get_them(cloud, tmp_path):
     shutil.copytree(cloud.checkout, tmp_path / "changed")
     changed = dataclasses.replace(cloud, checkout=tmp_path / "changed")
     (changed.checkout / "setup.py").write_text("# changed\n")
-    cloud.write(state="ACTIVE")
+    assert cloud.run("tpu_vm/create.sh").returncode == 0
     done = changed.run("tpu_vm/setup.sh")
     assert done.returncode == 2 and "commit them, or name a --ref" in done.stderr
     assert cloud.calls("scp") == []

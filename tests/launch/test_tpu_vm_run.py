@@ -1,6 +1,8 @@
 """A command on a pod: how it gets there, what is started again, what outlives what."""
 
+import dataclasses
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -76,6 +78,38 @@ def test_preempted_vm_counts_although_its_request_is_still_active(cloud):
     assert done.returncode == 0, done.stderr
     assert "was preempted" in done.stderr
     assert len(cloud.calls("delete")) == 1 and len(cloud.calls("create")) == 1
+
+
+def test_slice_of_several_that_is_gone_is_not_done_without(cloud):
+    cloud.write(plan="hang\n0\n")
+    with cloud.start("tpu_vm/run.sh", "--num-slices", "2", *COMMAND) as process:
+        wait_for(lambda: len(list(cloud.folder.rglob("hangs"))) == 4, "the command")
+        cloud.write(nodes="PREEMPTED")
+        for host in cloud.hosts():
+            cloud.on_host(host, "stop", "60")
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "2 of 4 hosts of spanbert answered" in err and "was preempted" in err
+    assert cloud.attempts() == [2, 2, 2, 2] and len(cloud.calls("create")) == 2
+
+
+def test_pod_after_a_preemption_gets_the_commit_of_the_run_and_not_a_newer_one(cloud, tmp_path):
+    shutil.copytree(cloud.checkout, tmp_path / "own")
+    cloud = dataclasses.replace(cloud, checkout=tmp_path / "own")
+    commit = cloud.commit()
+    cloud.write(plan="hang\n0\n")
+    with cloud.start("tpu_vm/run.sh", *COMMAND) as process:
+        wait_for(lambda: len(list(cloud.folder.rglob("hangs"))) == 2, "the command")
+        (cloud.checkout / "setup.py").write_text("# of the second commit\n")
+        cloud.git("commit", "--quiet", "--all", "--message", "Second")
+        cloud.write(state="SUSPENDED")
+        for host in cloud.hosts():
+            cloud.on_host(host, "stop", "60")
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    for host in cloud.hosts():
+        assert (host / "spanbert/code/COMMIT").read_text().strip() == commit != cloud.commit()
+        assert (host / "spanbert/code/setup.py").read_text() == "# of the first commit\n"
 
 
 def test_run_begins_with_a_new_pod_where_the_old_one_was_taken_back(cloud):
