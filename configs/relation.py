@@ -28,7 +28,7 @@ def semeval2010_task8() -> FinetuneConfig:
     Paper: Hendrickx et al. 2010; not a benchmark of SpanBERT's. Entities keep their words, markers
         stand around them, as Baldini Soares et al. 2019 (arXiv 1906.03158) found best.
     Expected: 89.2 macro F1 (test) from BERT-large with such markers (Baldini Soares et al.
-        2019), 89.3 from BERT-base (Wu and He 2019, arXiv 1905.08284), both of which read the states
+        2019), 89.25 from R-BERT (Wu and He 2019, arXiv 1905.08284), both of which read the states
         of the entities too; no spread given.
     Hardware: not published. 8,000 training sentences: 2,500 steps of 32 rows, mostly under 64
         tokens.
