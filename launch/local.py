@@ -65,22 +65,31 @@ def pass_on(stream: IO[str], number: int) -> None:
         sys.stderr.flush()
 
 
-def run_once(each: Sequence[Sequence[str]], *, num_devices: int) -> int:
-    """Start every process, wait for all, return the exit code of the whole."""
-    processes = [
-        subprocess.Popen(
-            command, env=environment(num_devices), text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, start_new_session=True,
-        )
-        for command in each
-    ]  # fmt: skip
-    print(f"pids: {' '.join(str(process.pid) for process in processes)}", file=sys.stderr)
+def run_once(each: Sequence[Sequence[str]], *, num_devices: int) -> tuple[int, bool]:
+    """Start every process, wait for all; the exit code of the whole, and whether it was asked to
+    stop.
+    """
+    processes: list[subprocess.Popen[str]] = []
+    signals: list[tuple[int, int]] = []
 
     def forward(number: int, _: object) -> None:
+        signals.append((number, len(processes)))
         for process in processes:
             process.send_signal(number)
 
     before = {n: signal.signal(n, forward) for n in (signal.SIGINT, signal.SIGTERM)}
+    for command in each:
+        processes.append(
+            subprocess.Popen(
+                command, env=environment(num_devices), text=True, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )
+        )  # fmt: skip
+    for number, count in signals:
+        # It came while these were not there yet.
+        for process in processes[count:]:
+            process.send_signal(number)
+    print(f"pids: {' '.join(str(process.pid) for process in processes)}", file=sys.stderr)
     threads = []
     for number, process in enumerate(processes):
         assert process.stdout is not None
@@ -91,7 +100,7 @@ def run_once(each: Sequence[Sequence[str]], *, num_devices: int) -> int:
         thread.join()
     for number, handler in before.items():
         signal.signal(number, handler)
-    return together(codes)
+    return together(codes), bool(signals)
 
 
 def together(codes: Sequence[int]) -> int:
@@ -129,6 +138,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name in ("processes", "devices"):
         if getattr(parsed, name) < 1:
             parser.error(f"--{name} {getattr(parsed, name)}: must be at least 1")
+    if parsed.restarts < 0:
+        parser.error(f"--restarts {parsed.restarts}: must not be negative")
     return parsed
 
 
@@ -142,8 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.dry_run:
             print("\n".join(shlex.join(command) for command in each))
             return 0
-        code = run_once(each, num_devices=parsed.devices)
-        if code in (0, USER_ERROR, INTERRUPTED) or start == parsed.restarts:
+        code, was_stopped = run_once(each, num_devices=parsed.devices)
+        if code in (0, USER_ERROR, INTERRUPTED) or was_stopped or start == parsed.restarts:
             return code
         print(f"exit code {code}: the same command again", file=sys.stderr)
     return code

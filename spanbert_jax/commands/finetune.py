@@ -15,7 +15,7 @@ from spanbert_jax.commands.task_files import check_files
 from spanbert_jax.config import DistributedConfig, FinetuneConfig
 from spanbert_jax.errors import UserError
 from spanbert_jax.training import run_folder
-from spanbert_jax.training.activity import Activity
+from spanbert_jax.training.activity import FINISHING, STARTING, Activity
 from spanbert_jax.training.host_memory import keep_freed_memory
 from spanbert_jax.training.surroundings import is_one_of_several
 from spanbert_jax.training.weights_and_biases import check_installed
@@ -92,7 +92,8 @@ def _tune(config: FinetuneConfig, activity: Activity) -> int:
                 load_task(config.task), tokenizer=start.tokenizer, say=console.message
             )
         )
-        check_same_run(config, data=data.train.rows.fingerprint)
+        rows = {"train": data.train.rows.fingerprint, "dev": data.dev.rows.fingerprint}
+        check_same_run(config, rows)
         return _go(config, runs, start, data, stop, activity)
 
 
@@ -164,7 +165,13 @@ def _one_run(
         if changes:
             console.message(changes)
         progress = task_run.go(stop)
-        return task_run.finish() if progress.step == num_steps else None
+        if progress.step < num_steps:
+            return None
+        with activity.at(FINISHING):
+            result = task_run.finish()
+        # A further run of a grid has times of its own.
+        activity.begin(STARTING)
+        return result
 
 
 def _check_one_kind(config: FinetuneConfig) -> None:

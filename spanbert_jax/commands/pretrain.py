@@ -6,6 +6,7 @@ Everything that can be checked without a device is checked before JAX starts.
 import dataclasses
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from etils import epath
@@ -42,12 +43,14 @@ def run(config: PretrainConfig) -> int:
     if not is_one_of_several(config.distributed):
         return train(*_checked(config), activity=activity)
 
-    from spanbert_jax.training.processes import joined, together
+    from spanbert_jax.training.processes import are_several, joined, together
 
     with joined(config.distributed, activity):
         # Where this process stands among them is none of the run's settings.
         config = dataclasses.replace(config, distributed=DistributedConfig())
-        return train(*together(lambda: _checked(_prepared_before(config))), activity=activity)
+        if are_several():
+            config = together(partial(_prepared_before, config))
+        return train(*together(partial(_checked, config)), activity=activity)
 
 
 def _checked(config: PretrainConfig) -> tuple[PretrainConfig, Manifest]:
@@ -174,7 +177,6 @@ def train(config: PretrainConfig, manifest: Manifest, *, activity: Activity) -> 
     )
 
     check_devices(config, jax.device_count())
-    check_same_run(config, data=manifest.tokenizer.fingerprint)
     tokenizer_file = epath.Path(config.data.shards) / manifest.tokenizer.file
     tokenizer = load_tokenizer(tokenizer_file)
     _check_fill(config, tokenizer)
@@ -188,6 +190,7 @@ def train(config: PretrainConfig, manifest: Manifest, *, activity: Activity) -> 
         return beginning, RunShards(config)
 
     beginning, shards = together(opened)
+    check_same_run(config, {"tokenizer": tokenizer.fingerprint, "text": shards.fingerprint})
     changes = "" if taken is None else run_folder.describe_changes(config.workdir, config)
     with (
         holding_together(config.workdir),

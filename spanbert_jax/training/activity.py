@@ -39,6 +39,11 @@ class Activity:
         finally:
             self.switch(before)
 
+    def begin(self, at: str) -> None:
+        """From now on it is at something new, and of what was before nothing counts."""
+        self.switch(at)
+        self._seconds, self.step = {}, 0
+
     def seconds(self) -> dict[str, float]:
         """Up to this moment.
 

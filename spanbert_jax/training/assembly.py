@@ -22,7 +22,7 @@ from spanbert_jax.training.mesh import (
 )
 from spanbert_jax.training.objective import Objective
 from spanbert_jax.training.optimizer import make_optimizer
-from spanbert_jax.training.placement import BatchPlacement
+from spanbert_jax.training.placement import BatchPlacement, spread
 from spanbert_jax.training.schedule import make_schedule
 from spanbert_jax.training.train_step import TrainState, init_state, make_train_step
 
@@ -60,7 +60,7 @@ class Assembly:
     def placed(self, params: Any) -> Any:
         """Parameters from elsewhere as those of the state lie on the devices."""
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract_state.params)
-        return jax.device_put(params, shardings)
+        return jax.tree.map(spread, params, shardings)
 
     @property
     def num_parameters(self) -> int:

@@ -45,19 +45,18 @@ def spent(starts: Sequence[Start]) -> dict[str, float]:
         total[what] = total.get(what, 0.0) + seconds
 
     for number, start in enumerate(starts):
-        later = starts[number + 1] if number + 1 < len(starts) else None
+        later = starts[number + 1 :]
         done = start.to_step - start.from_step
-        kept = (
-            done if later is None else max(0, min(start.to_step, later.from_step) - start.from_step)
-        )
+        # The furthest back that any later start began: what lies behind it was taken again.
+        kept = max(0, min([start.to_step, *(each.from_step for each in later)]) - start.from_step)
         for what, seconds in start.seconds.items():
             lost = seconds * (1 - kept / done) if what == TRAINING and done else 0.0
             add(what, seconds - lost)
             if lost:
                 add(TAKEN_BACK, lost)
-        if later is not None:
+        if later:
             # Clocks of two hosts may disagree.
-            add(DOWN, max(0.0, later.began - start.ended))
+            add(DOWN, max(0.0, later[0].began - start.ended))
     return total
 
 

@@ -12,7 +12,8 @@ from spanbert_jax.errors import INTERRUPTED, RUN_AGAIN
 class StopRequest:
     """Context manager; `signal_number` is set once a signal has come.
 
-    A second one is obeyed at once: it raises `KeyboardInterrupt` wherever the program is.
+    Ctrl-C after it is obeyed at once: it raises `KeyboardInterrupt` wherever the program is.
+    SIGTERM once more changes nothing; who is in a hurry has SIGKILL.
     """
 
     def __init__(self, announce: Callable[[str], None]) -> None:
@@ -40,7 +41,11 @@ class StopRequest:
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self.signal_number is not None:
+            if number == signal.SIGTERM:
+                # Sent twice where a launcher and the system both do: the save goes on.
+                return
             raise KeyboardInterrupt
         self.signal_number = number
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-        self._announce(f"{name}: stopping after this step to save; once more stops at once")
+        more = "once more" if number == signal.SIGINT else "Ctrl-C"
+        self._announce(f"{name}: stopping after this step to save; {more} stops at once")

@@ -21,6 +21,7 @@ from spanbert_jax.errors import RUN_AGAIN, USER_ERROR, UserError
 _ALIVE, _FAILED, _VERDICT = "spanbert/alive/", "spanbert/failed/", "spanbert/verdict"
 _SIGNS_IN_SILENCE = 6
 """Signs of life that may get lost."""
+_SECONDS_TO_SPEAK = 2.0
 _NAMED = 4
 """Processes that are named where many are missing."""
 
@@ -89,7 +90,9 @@ class Roll:
                 f"no sign of life for {self._patience.silence:g} seconds from "
                 f"{self._named(silent)}: dead, hanging, or cut off"
             )
-        if here and now - self._moved > self._patience.standstill:
+        # Before the first step, opening data and compiling may take as long as they like.
+        begun = any(sign is not None and sign.step > 0 for sign in self._signs.values())
+        if here and begun and now - self._moved > self._patience.standstill:
             behind = sorted(here, key=lambda i: sign.step if (sign := self._signs[i]) else -1)
             return Verdict(
                 f"nothing has moved for {self._patience.standstill:g} seconds; furthest behind: "
@@ -158,7 +161,11 @@ class Liveness:
         said = f"{error}" if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         text = f"process {self._process} on {self._host} failed: {said}"
         with contextlib.suppress(Exception):  # Nobody may be left to be told.
-            self._store.key_value_set(f"{_FAILED}{self._process}", json.dumps([text, code]))
+            if self._roll is None:
+                self._store.key_value_set(f"{_FAILED}{self._process}", json.dumps([text, code]))
+            else:
+                # Nobody else would judge.
+                self._proclaim(Verdict(text, code))
 
     def wait_for_verdict(self) -> Verdict | None:
         """Who is missing, for a process that others have left in the middle of a step."""
@@ -203,10 +210,15 @@ class Liveness:
             self._roll.hear(process, Sign(*json.loads(value)), now=now)
         verdict = verdict or self._roll.missing(now=now)
         if verdict is not None:
-            self._store.key_value_set(f"{_VERDICT}/0", json.dumps(verdict))
-            # The others read it through this process: it ends last.
-            time.sleep(2.5 * self._patience.between_signs)
+            self._verdict = verdict
+            self._told.set()
+            self._proclaim(verdict)
         return verdict
+
+    def _proclaim(self, verdict: Verdict) -> None:
+        """Write the verdict down, and end last: the others read it through this process."""
+        self._store.key_value_set(f"{_VERDICT}/0", json.dumps(verdict))
+        time.sleep(2.5 * self._patience.between_signs)
 
     def _watch(self) -> None:
         """Conclude that the coordinator is gone, where it has not answered for too long."""
@@ -229,6 +241,10 @@ class Liveness:
 
 def _end_process(verdict: Verdict) -> None:
     """The main thread is inside a collective, and never comes back from it."""
+    # Where nobody reads what is printed, printing would never end.
+    timer = threading.Timer(_SECONDS_TO_SPEAK, os._exit, (verdict.exit_code,))
+    timer.daemon = True
+    timer.start()
     print(f"spanbert: stopped: {verdict.text}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()

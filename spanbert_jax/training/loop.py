@@ -171,7 +171,11 @@ def _diagnosis(drive: Drive, state: Any) -> str:
     """What a further batch shows: of many that were skipped in a row it is one more."""
     if drive.diagnose is None:
         return ""
-    return f"; {drive.diagnose(state, next(drive.batches))}"
+    try:
+        return f"; {drive.diagnose(state, next(drive.batches))}"
+    except Exception as error:
+        # What it is for matters more: it comes where memory is short, or data are at their end.
+        return f"; no diagnosis: {error!r}"
 
 
 def _diverged(
@@ -185,9 +189,15 @@ def _diverged(
             "is from before" if newest < first else "holds the parameters from before"
         )
         remedy = "go on from there"
+    ratio = training.max_grad_norm_ratio
+    what = "no gradient was finite"
+    if ratio:
+        what += (
+            f", or it was more than --training.max-grad-norm-ratio {ratio:g} times the usual one"
+        )
     return UserError(
         f"--training.max-skipped-steps {training.max_skipped_steps}: so many steps in a row must "
-        f"not be skipped, found that from step {first:,} to {record.step:,} no gradient was "
-        f"finite{diagnosis}; {kept}: {remedy} with a lower --optimizer.learning-rate or more "
+        f"not be skipped, found that from step {first:,} to {record.step:,} {what}{diagnosis}; "
+        f"{kept}: {remedy} with a lower --optimizer.learning-rate or more "
         "--optimizer.warmup-steps"
     )

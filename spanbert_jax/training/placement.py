@@ -12,6 +12,15 @@ from jaxtyping import Int64
 from spanbert_jax.training.mesh import batch_sharding
 
 
+def spread(leaf: Any, sharding: jax.sharding.Sharding) -> jax.Array:
+    """An array that every process has whole, on the devices of all of them."""
+    if jax.process_count() == 1 or getattr(leaf, "sharding", None) == sharding:
+        return jax.device_put(leaf, sharding)
+    # device_put would gather it from all processes first, to see that it is the same.
+    whole = np.asarray(leaf)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])
+
+
 @dataclass(frozen=True)
 class BatchPlacement:
     """Batches split over the data and fsdp axes of a mesh, whichever processes its devices are of.

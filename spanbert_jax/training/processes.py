@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from orbax.checkpoint import multihost
 
 from spanbert_jax.config import DistributedConfig
 from spanbert_jax.config.json import RunConfig, to_json
-from spanbert_jax.errors import RunAgain, UserError
+from spanbert_jax.errors import USER_ERROR, RunAgain, UserError
 from spanbert_jax.training import run_folder
 from spanbert_jax.training.activity import Activity
 from spanbert_jax.training.liveness import Liveness, Patience
@@ -39,6 +40,7 @@ _LEFT_ALONE = re.compile(
 )
 _SECONDS_TO_LEAVE = 30
 _PACKAGE = Path(__file__).resolve().parents[1]
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 @contextmanager
@@ -68,7 +70,8 @@ def joined(config: DistributedConfig, activity: Activity) -> Iterator[None]:
             if not isinstance(error, UserError) and _LEFT_ALONE.search(f"{error}"):
                 verdict = liveness.wait_for_verdict()
                 if verdict is not None:
-                    raise RunAgain(verdict.text) from error
+                    kind = UserError if verdict.exit_code == USER_ERROR else RunAgain
+                    raise kind(verdict.text) from error
             liveness.tell_failure(error)
             raise
     jax.distributed.shutdown()
@@ -99,6 +102,11 @@ def _connect(config: DistributedConfig) -> None:
             "every process is started, that the port is free and open between the hosts, and that "
             "no two have the same --distributed.process-id"
         ) from error
+
+
+def are_several() -> bool:
+    """Whether there are other processes."""
+    return jax.process_count() > 1
 
 
 def is_first() -> bool:
@@ -141,20 +149,22 @@ def together(action: Callable[[], T]) -> T:
     """`action` in every process; where it fails in one, it fails in all, with that one's reason.
 
     Raises:
-        UserError: of this process, or what the first one of the others says.
+        UserError: of this process, or what the first one of the others says of bad input.
+        RunAgain: the first one of the others failed otherwise.
     """
     failure, result = None, None
     try:
         result = action()
     except Exception as error:
         failure = error
-    message = f"{failure}" if isinstance(failure, UserError) else f"{failure!r}" if failure else ""
-    texts = texts_of_all(json.dumps([socket.gethostname(), message]))
+    is_input = isinstance(failure, UserError)
+    message = f"{failure}" if is_input else f"{failure!r}" if failure else ""
+    texts = texts_of_all(json.dumps([socket.gethostname(), message, is_input]))
     if failure is not None:
         raise failure
-    for number, (host, said) in enumerate(map(json.loads, texts)):
+    for number, (host, said, is_input) in enumerate(map(json.loads, texts)):
         if said:
-            raise UserError(f"process {number} on {host}: {said}")
+            raise (UserError if is_input else RunAgain)(f"process {number} on {host}: {said}")
     return result  # type: ignore[return-value]
 
 
@@ -175,19 +185,19 @@ def require_same(facts: dict[str, str]) -> None:
             )
 
 
-def check_same_run(config: RunConfig, *, data: str) -> None:
+def check_same_run(config: RunConfig, data: dict[str, str]) -> None:
     """Raise `UserError` where processes were started with other code, packages or settings.
 
-    data: a fingerprint of what is trained on.
+    data: fingerprints of what is trained on, by name.
     """
     if not config.fail_fast:
         return
     require_same(
         {
             "configuration": _digest(to_json(config).encode()),
-            "data": data,
+            **data,
             "code of spanbert_jax": _digest(*map(Path.read_bytes, sorted(_PACKAGE.rglob("*.py")))),
-            "version of jax": jax.__version__,
+            **{f"version of {name}": version(name) for name in _PACKAGES},
             "number of devices of a process": f"{jax.local_device_count()}",
         }
     )

@@ -99,10 +99,14 @@ def leased(folder: epath.Path, *, seconds: float) -> Iterator[None]:
         raise _held(folder, file.read_text())
     done = threading.Event()
 
+    def is_ours() -> bool:
+        return json.loads(file.read_text())["id"] == own["id"]
+
     def keep() -> None:
         while not done.wait(seconds / _RENEWALS):
             with contextlib.suppress(Exception):  # Storage may fail now and then.
-                renew()
+                if is_ours():
+                    renew()
 
     thread = threading.Thread(target=keep, name="lease", daemon=True)
     thread.start()
@@ -112,7 +116,8 @@ def leased(folder: epath.Path, *, seconds: float) -> Iterator[None]:
         done.set()
         thread.join()
         with contextlib.suppress(Exception):
-            file.unlink()
+            if is_ours():
+                file.unlink()
 
 
 def _await_end(file: epath.Path, *, seconds: float) -> None:

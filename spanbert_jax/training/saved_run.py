@@ -122,7 +122,7 @@ def _score(saved: SavedStep) -> float:
 def _restore_params(saved: SavedStep) -> Any:
     """Read the parameters alone out of a saved train state, onto the default device."""
     check_layout(saved.path, saved.form())
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     params = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
         saved.tree()["params"],

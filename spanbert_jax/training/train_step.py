@@ -105,9 +105,11 @@ def _judge(
     if usual is None:
         return None, taken
     num_taken = state.step - state.skipped_steps
-    taken &= (num_taken < _USUAL_STEPS) | (norm <= max_norm_ratio * usual)
+    # Nothing is known of a run that has begun to look on its way: its next norm is the usual one.
+    unknown = usual == 0.0
+    taken &= unknown | (num_taken < _USUAL_STEPS) | (norm <= max_norm_ratio * usual)
     # A mean at first, of which then a hundredth is forgotten at every step.
-    weight = 1.0 / jnp.minimum(num_taken + 1, _USUAL_STEPS)
+    weight = jnp.where(unknown, 1.0, 1.0 / jnp.minimum(num_taken + 1, _USUAL_STEPS))
     return jnp.where(taken, usual + weight * (norm - usual), usual), taken
 
 

@@ -54,4 +54,8 @@ def watching(
         config.workdir, start_step=start_step, writes=first, say=console.message, more=more
     ) as writer:
         ledger = Ledger(config.workdir, activity, from_step=start_step, writes=first)
-        yield RunWatcher(console, writer, ledger)
+        try:
+            yield RunWatcher(console, writer, ledger)
+        finally:
+            # What came after the last log window: an evaluation, a save.
+            ledger.update(activity.step or start_step)

@@ -21,7 +21,7 @@ class WeightsAndBiases:
         check_installed(project)
         import wandb
 
-        folder = epath.Path(run_dir)
+        folder = epath.Path(run_dir).resolve()
         self._run = wandb.init(
             project=project, name=folder.name, config=config, resume="allow",
             id=hashlib.sha256(str(folder).encode()).hexdigest()[:16],

@@ -12,6 +12,7 @@ from etils import epath
 from spanbert_jax.config import ModelConfig
 from spanbert_jax.errors import UserError
 from spanbert_jax.model.layer_stack import is_stacked, stack_layers, unstack_layers
+from spanbert_jax.training.placement import spread
 from spanbert_jax.weights.loading import Pretrained, read_pretrained
 from spanbert_jax.weights.parameters import Params, flatten, nest
 
@@ -89,7 +90,7 @@ def with_start(params: Params, start: Pretrained) -> tuple[Params, str]:
     begun = nest(ours | {path: theirs[path] for path in matched})
     if is_stacked(params):
         begun = stack_layers(begun)
-    begun = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), begun, params)
+    begun = jax.tree.map(lambda new, old: spread(new, old.sharding), begun, params)
     return begun, _summary(matched, ours, theirs)
 
 

@@ -35,6 +35,16 @@ def test_a_start_that_saved_nothing_counts_for_nothing() -> None:
     }  # fmt: skip
 
 
+def test_what_a_later_start_took_again_is_lost_however_many_lie_between() -> None:
+    starts = [
+        Start(0.0, 0, 10, {"training": 10.0}),
+        Start(10.0, 8, 9, {"training": 1.0}),
+        Start(11.0, 4, 12, {"training": 8.0}),
+    ]
+    total = spent(starts)
+    assert (total["training"], total["steps taken again"]) == (12.0, 7.0)
+
+
 def test_every_second_of_the_wall_is_counted_once() -> None:
     starts = [
         Start(0.0, 0, 7, {"starting": 3.0, "training": 7.5, "saving": 1.0}),

@@ -16,7 +16,7 @@ def handlers() -> list[object]:
 @pytest.mark.parametrize(
     ("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")]
 )
-def test_a_signal_is_a_request_announced_once_and_the_second_is_obeyed_at_once(
+def test_a_signal_is_a_request_announced_once_and_ctrl_c_after_it_is_obeyed_at_once(
     number: signal.Signals, name: str
 ) -> None:
     said: list[str] = []
@@ -24,7 +24,9 @@ def test_a_signal_is_a_request_announced_once_and_the_second_is_obeyed_at_once(
         assert stop.signal_number is None
         os.kill(os.getpid(), number)
         assert stop.signal_number == number
-        assert said == [f"{name}: stopping after this step to save; once more stops at once"]
+        more = "once more" if number == signal.SIGINT else "Ctrl-C"
+        assert said == [f"{name}: stopping after this step to save; {more} stops at once"]
+        os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert len(said) == 1

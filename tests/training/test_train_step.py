@@ -270,6 +270,20 @@ def test_a_spike_is_skipped_once_it_is_known_what_is_usual() -> None:
     assert broken.usual_grad_norm == taken.usual_grad_norm
 
 
+def test_a_run_that_begins_to_look_for_spikes_on_its_way_takes_what_it_finds_as_usual() -> None:
+    step = make_train_step(
+        Quadratic(), optax.sgd(0.0), schedule=lambda _: 0.0, num_microbatches=1, seed=0,
+        max_norm_ratio=4.0,
+    )  # fmt: skip
+    state = init_state(
+        Quadratic(), optax.sgd(0.0), batch=jnp.float32(1.0), seed=0, looks_for_spikes=True
+    )
+    state = state.replace(step=jnp.int32(5_000))
+    for norm, skipped in ((2.0, 0), (3.0, 0), (30.0, 1), (2.0, 1)):
+        state, _ = step(state, jnp.float32(norm))
+        assert state.skipped_steps == skipped, norm
+
+
 class Quadratic:
     """A loss whose gradient is the batch."""
 
