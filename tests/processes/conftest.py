@@ -53,7 +53,7 @@ class Pod:
     ) -> None:
         self.log = folder / f"{time.monotonic_ns()}.log"
         self._file = self.log.open("w")
-        launch = [sys.executable, str(ROOT / "launch" / "local.py"), "--silence-seconds", "20"]
+        launch = [sys.executable, str(ROOT / "launch" / "local.py"), "--silence-seconds", "30"]
         size = ["--processes", f"{processes}", "--devices", f"{devices}"]
         self.process = subprocess.Popen(
             [*launch, *size, command, config, *flags], cwd=folder, stderr=self._file,

@@ -92,8 +92,8 @@ def test_a_process_that_is_lost_is_named_by_the_others_which_end_to_be_started_a
     pod = start(2, 1, *flags)
     pod.wait_for(r"\nstep 6/20 ")
     os.kill(pod.pids[1], number)
-    said = pod.wait_for(r"spanbert: stopped: (.*)", seconds=60)
-    assert said.startswith("no sign of life for 20 seconds from process 1 on ")
+    said = pod.wait_for(r"spanbert: stopped: (.*)", seconds=120)
+    assert said.startswith("no sign of life for 30 seconds from process 1 on ")
     assert "(training, step " in said
     if number == signal.SIGSTOP:
         os.kill(pod.pids[1], signal.SIGKILL)
@@ -109,7 +109,7 @@ def test_where_the_first_process_dies_the_others_end_too(start: Start) -> None:
     pod.wait_for(r"\nstep 6/3,000 ")
     os.kill(pod.pids[0], signal.SIGKILL)
     # JAX's runtime may be quicker than our own words: it ends whom its coordinator has left.
-    assert pod.wait(seconds=60) == 128 + signal.SIGKILL
+    assert pod.wait(seconds=120) == 128 + signal.SIGKILL
 
 
 def test_bad_input_in_one_process_is_told_by_all_and_restarts_nothing(
@@ -119,3 +119,14 @@ def test_bad_input_in_one_process_is_told_by_all_and_restarts_nothing(
     assert pod.wait() == 2
     assert "--mesh.data --mesh.fsdp --mesh.tensor 3 1 1: asks for 3 devices, found 2" in pod.said
     assert not (small / "refused").exists()
+
+
+def test_one_process_prepares_its_text_and_several_ask_for_shards(start: Start) -> None:
+    source = ("--prepare.source", "text:text.txt", "--prepare.vocab-size", "200")
+    kind = ("--prepare.sentencepiece-type", "bpe", "--prepare.held-out", "0.1")
+    refused = start(2, 1, "--workdir", "unprepared", "--data.shards", "fresh", *source, *kind)
+    assert refused.wait() == 2
+    assert "must be shards that are there before several processes train" in refused.said
+    short = ("--training.num-steps", "2", "--optimizer.warmup-steps", "1")
+    alone = start(1, 1, "--workdir", "prepared", "--data.shards", "fresh", *source, *kind, *short)
+    assert alone.wait() == 0, alone.said

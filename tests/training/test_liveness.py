@@ -168,6 +168,13 @@ def test_a_failure_reaches_the_others_at_once_and_with_its_reason(
         assert time.monotonic() - start < SILENCE + 2
 
 
+def test_the_others_hear_of_a_failure_of_the_first_process_too() -> None:
+    with processes(Store(), 2) as (everybody, ended):
+        everybody[0].tell_failure(UserError("no login"))
+        everybody[0].__exit__(UserError)
+        assert ended(1) == Verdict("process 0 on host-0 failed: no login", USER_ERROR)
+
+
 def test_a_process_that_cannot_reach_the_coordinator_ends_and_names_it() -> None:
     store = Store()
     with processes(store, 2) as (_, ended):
