@@ -166,11 +166,13 @@ class Liveness:
             else:
                 # Nobody else would judge.
                 self._proclaim(Verdict(text, code))
+                self._linger()
 
     def wait_for_verdict(self) -> Verdict | None:
         """Who is missing, for a process that others have left in the middle of a step."""
         self._end = lambda verdict: None
-        self._told.wait(self._patience.silence + 3 * self._patience.between_signs)
+        self._told.wait(self._patience.silence + 6 * self._patience.between_signs)
+        self._linger()
         return self._verdict
 
     def _exchange(self) -> None:
@@ -210,15 +212,16 @@ class Liveness:
             self._roll.hear(process, Sign(*json.loads(value)), now=now)
         verdict = verdict or self._roll.missing(now=now)
         if verdict is not None:
-            self._verdict = verdict
-            self._told.set()
             self._proclaim(verdict)
         return verdict
 
     def _proclaim(self, verdict: Verdict) -> None:
-        """Write the verdict down, and end last: the others read it through this process."""
         self._store.key_value_set(f"{_VERDICT}/0", json.dumps(verdict))
-        time.sleep(2.5 * self._patience.between_signs)
+
+    def _linger(self) -> None:
+        """End after the others, who read the verdict through the first process."""
+        if self._roll is not None:
+            time.sleep(2.5 * self._patience.between_signs)
 
     def _watch(self) -> None:
         """Conclude that the coordinator is gone, where it has not answered for too long."""
@@ -235,6 +238,7 @@ class Liveness:
     def _conclude(self, verdict: Verdict) -> None:
         self._verdict = self._verdict or verdict
         self._told.set()
+        self._linger()
         if not self._closing.is_set():
             self._end(verdict)
 

@@ -3,9 +3,11 @@
 Where there is one process alone, everything but `joined` does what would be done without it.
 """
 
+import atexit
 import contextlib
 import hashlib
 import json
+import os
 import re
 import socket
 import sys
@@ -23,7 +25,7 @@ from orbax.checkpoint import multihost
 
 from spanbert_jax.config import DistributedConfig
 from spanbert_jax.config.json import RunConfig, to_json
-from spanbert_jax.errors import USER_ERROR, RunAgain, UserError
+from spanbert_jax.errors import INTERRUPTED, RUN_AGAIN, USER_ERROR, RunAgain, UserError
 from spanbert_jax.training import run_folder
 from spanbert_jax.training.activity import Activity
 from spanbert_jax.training.liveness import Liveness, Patience
@@ -70,11 +72,31 @@ def joined(config: DistributedConfig, activity: Activity) -> Iterator[None]:
             if not isinstance(error, UserError) and _LEFT_ALONE.search(f"{error}"):
                 verdict = liveness.wait_for_verdict()
                 if verdict is not None:
+                    _leave_at_exit(verdict.exit_code)
                     kind = UserError if verdict.exit_code == USER_ERROR else RunAgain
                     raise kind(verdict.text) from error
             liveness.tell_failure(error)
+            _leave_at_exit(_exit_code(error))
             raise
     jax.distributed.shutdown()
+
+
+def _exit_code(error: BaseException) -> int:
+    """Of the program, as `__main__` gives it."""
+    codes = {UserError: USER_ERROR, RunAgain: RUN_AGAIN, KeyboardInterrupt: INTERRUPTED}
+    return next((code for kind, code in codes.items() if isinstance(error, kind)), 1)
+
+
+def _leave_at_exit(code: int) -> None:
+    """Leave out what JAX does at exit: it would wait for processes that are gone, and abort."""
+
+    def leave() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    # The last one registered is the first one called.
+    atexit.register(leave)
 
 
 def _connect(config: DistributedConfig) -> None:
