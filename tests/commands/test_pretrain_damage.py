@@ -10,20 +10,20 @@ import numpy as np
 from spanbert_jax.training.saved_run import load_run
 
 
-def flip_in_largest_file(checkpoint: Path) -> None:
-    """Bits in many places: parameters and moments share it, and some bytes belong to nothing."""
-    file = max(checkpoint.glob("state/**/d/*"), key=lambda path: path.stat().st_size)
-    content = bytearray(file.read_bytes())
-    for place in range(100, len(content), 64):
-        content[place] ^= 1
-    file.write_bytes(bytes(content))
+def flip_in_data(checkpoint: Path) -> None:
+    """Bits in many places of every data file: some files, and some bytes, belong to nothing."""
+    for file in checkpoint.glob("state/**/d/*"):
+        content = bytearray(file.read_bytes())
+        for place in range(100, len(content), 64):
+            content[place] ^= 1
+        file.write_bytes(bytes(content))
 
 
 def test_a_finished_run_whose_last_checkpoint_is_damaged_ends_once_more_bit_for_bit(
     finished, tiny: Path, spanbert
 ) -> None:
     run = Path(shutil.copytree(tiny / "run", tiny / "damaged_run"))
-    flip_in_largest_file(run / "checkpoints" / "400")
+    flip_in_data(run / "checkpoints" / "400")
     command = ("pretrain", "tiny.py:tiny", "--workdir", run.name)
 
     refused = spanbert("predict", "fill", "--checkpoint", run.name, "The [MASK] bridge.", cwd=tiny)
@@ -44,7 +44,7 @@ def test_a_finished_run_whose_last_checkpoint_is_damaged_ends_once_more_bit_for_
     assert steps == once
 
     for step in ("300", "400"):
-        flip_in_largest_file(run / "checkpoints" / step)
+        flip_in_data(run / "checkpoints" / step)
     for step in run.joinpath("checkpoints").iterdir():
         if step.name not in ("300", "400"):
             shutil.rmtree(step)
