@@ -6,24 +6,36 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from spanbert_jax.training.saved_run import load_run
+from spanbert_jax.training.saved_step import DamagedCheckpoint
 
 
-def flip_in_data(checkpoint: Path) -> None:
-    """Bits in many places of every data file: some files, and some bytes, belong to nothing."""
-    for file in checkpoint.glob("state/**/d/*"):
-        content = bytearray(file.read_bytes())
-        for place in range(100, len(content), 64):
-            content[place] ^= 1
-        file.write_bytes(bytes(content))
+def flip_a_parameter(checkpoint: Path) -> None:
+    """One bit that is part of a parameter: which file holds it is the storage's choice."""
+    run, step = checkpoint.parents[1], int(checkpoint.name)
+    files = checkpoint.glob("state/**/d/*")
+    for file in sorted(files, key=lambda path: path.stat().st_size, reverse=True):
+        content = file.read_bytes()
+        for place in range(100, len(content), max(1, len(content) // 10)):
+            altered = bytearray(content)
+            altered[place] ^= 1
+            file.write_bytes(bytes(altered))
+            try:
+                load_run(run, step=step)
+            except DamagedCheckpoint as damage:
+                if damage.found.startswith("state: "):
+                    return
+            file.write_bytes(content)
+    pytest.fail("no bit that was tried is one of a parameter")
 
 
 def test_a_finished_run_whose_last_checkpoint_is_damaged_ends_once_more_bit_for_bit(
     finished, tiny: Path, spanbert
 ) -> None:
     run = Path(shutil.copytree(tiny / "run", tiny / "damaged_run"))
-    flip_in_data(run / "checkpoints" / "400")
+    flip_a_parameter(run / "checkpoints" / "400")
     command = ("pretrain", "tiny.py:tiny", "--workdir", run.name)
 
     refused = spanbert("predict", "fill", "--checkpoint", run.name, "The [MASK] bridge.", cwd=tiny)
@@ -44,7 +56,7 @@ def test_a_finished_run_whose_last_checkpoint_is_damaged_ends_once_more_bit_for_
     assert steps == once
 
     for step in ("300", "400"):
-        flip_in_data(run / "checkpoints" / step)
+        flip_a_parameter(run / "checkpoints" / step)
     for step in run.joinpath("checkpoints").iterdir():
         if step.name not in ("300", "400"):
             shutil.rmtree(step)
