@@ -149,12 +149,12 @@ def _one_run(
     from spanbert_jax.training.console import open_console
     from spanbert_jax.training.processes import claim_together, holding_together, is_first
 
-    changes = ""
-    if newest_step(config.workdir) is not None:
+    changes, newest = "", newest_step(config.workdir)
+    if newest is not None:
         changes = run_folder.describe_changes(config.workdir, config)
     num_steps = config.training.num_steps(len(data.train.rows.rows))
     with (
-        holding_together(config.workdir),
+        holding_together(config.workdir, newest=newest),
         open_console(num_steps, speaks=is_first()) as console,
     ):
         with tempfile.TemporaryDirectory() as folder:

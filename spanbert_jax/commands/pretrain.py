@@ -190,10 +190,17 @@ def train(config: PretrainConfig, manifest: Manifest, *, activity: Activity) -> 
         return beginning, RunShards(config)
 
     beginning, shards = together(opened)
-    check_same_run(config, {"tokenizer": tokenizer.fingerprint, "text": shards.fingerprint})
+    check_same_run(
+        config,
+        {
+            "tokenizer": tokenizer.fingerprint,
+            "text": shards.fingerprint,
+            f"newest checkpoint in {config.workdir}": f"{taken}",
+        },
+    )
     changes = "" if taken is None else run_folder.describe_changes(config.workdir, config)
     with (
-        holding_together(config.workdir),
+        holding_together(config.workdir, newest=taken),
         open_console(config.training.num_steps, speaks=is_first()) as console,
         StopRequest(console.message if is_first() else said_here) as stop,
     ):
@@ -237,7 +244,7 @@ def _train(
     from spanbert_jax.training.processes import any_of_all, claim_together
     from spanbert_jax.training.profiling import Profiler
     from spanbert_jax.training.read_ahead import ReadAhead
-    from spanbert_jax.training.votes import stopping
+    from spanbert_jax.training.votes import accord, batches_in_reserve, stopping
     from spanbert_jax.training.watching import watching
 
     fingerprint = load_tokenizer(_tokenizer_folder(config)).fingerprint
@@ -265,28 +272,29 @@ def _train(
             watching(
                 config, start_step=start.step, console=console, activity=activity
             ) as watcher,
-            ReadAhead(data.batches()) as ahead,
+            ReadAhead(data.batches(), in_reserve=batches_in_reserve()) as ahead,
             Profiler(
                 pretraining.train_step, run_dir=config.workdir, steps=config.profile.range,
                 start_step=start.step, say=console.message,
             ) as train_step,
         ):  # fmt: skip
             batches = announced(ahead, config, start_step=start.step, say=console.message)
+            drive = _drive(
+                config, pretraining, data, batches, train_step=train_step,
+                trouble=lambda: ahead.failure,
+            )  # fmt: skip
             activity.switch(COMPILING)
             return run_loop(
                 start,
-                drive=_drive(
-                    config, pretraining, data, batches, train_step=train_step,
-                    trouble=lambda: ahead.failure,
-                ),
+                drive=drive,
                 training=config.training,
                 checkpoint=config.checkpoint,
                 checkpoints=checkpoints,
                 meter=Meter(workload(config, epoch=data.epoch), activity),
                 watcher=watcher,
-                should_stop=stopping(pretraining.mesh, stop, trouble=lambda: ahead.failure),
-                agree=any_of_all,
-            )  # fmt: skip
+                should_stop=stopping(pretraining.mesh, stop, trouble=drive.trouble),
+                accord=accord(pretraining.mesh),
+            )
 
 
 def _drive(
@@ -299,10 +307,9 @@ def _drive(
     trouble: Callable[[], BaseException | None],
 ) -> "Drive":
     """The steps and the evaluation, as the loop calls them."""
-    import jax
-
     from spanbert_jax.training.evaluation import evaluate
     from spanbert_jax.training.loop import Drive
+    from spanbert_jax.training.processes import are_several
 
     weights = {"mlm": 1.0, "sbo": config.objective.span_boundary_weight, "nsp": 1.0}
 
@@ -318,7 +325,7 @@ def _drive(
         evaluate=held_out,
         position=data.position,
         diagnose=pretraining.diagnose,
-        is_alone=jax.process_count() == 1,
+        is_alone=not are_several(),
         trouble=trouble,
     )
 

@@ -37,14 +37,14 @@ from spanbert_jax.training.loop import Drive, Progress, run_loop
 from spanbert_jax.training.mesh import make_mesh
 from spanbert_jax.training.meter import Meter
 from spanbert_jax.training.metrics import DEV
-from spanbert_jax.training.processes import any_of_all, is_first, wait_for_all
+from spanbert_jax.training.processes import any_of_all, are_several, is_first, wait_for_all
 from spanbert_jax.training.profiling import Profiler
 from spanbert_jax.training.read_ahead import ReadAhead
 from spanbert_jax.training.recovery import restore_newest
 from spanbert_jax.training.report import write_report
 from spanbert_jax.training.saved_run import load_run
 from spanbert_jax.training.train_step import TrainState
-from spanbert_jax.training.votes import stopping
+from spanbert_jax.training.votes import accord, batches_in_reserve, stopping
 from spanbert_jax.training.watching import watching
 from spanbert_jax.weights.loading import Pretrained
 from spanbert_jax.weights.starting import with_start
@@ -164,19 +164,21 @@ class TaskRun:
                 watching(
                     config, start_step=start.step, console=self._console, activity=self._activity
                 ) as watcher,
-                ReadAhead(self._assembly.on_devices(rows)) as batches,
+                ReadAhead(
+                    self._assembly.on_devices(rows), in_reserve=batches_in_reserve()
+                ) as batches,
                 Profiler(
                     self._train_step, run_dir=config.workdir, steps=config.profile.range,
                     start_step=start.step, say=self._console.message,
                 ) as train_step,
                 self._activity.at(TRAINING),
             ):  # fmt: skip
+                drive = self._drive(batches, train_step)
                 return run_loop(
-                    start, drive=self._drive(batches, train_step), training=self._loop,
-                    checkpoint=self._keep, checkpoints=checkpoints,
-                    meter=Meter(self._workload(), self._activity), watcher=watcher,
-                    should_stop=stopping(self._mesh, stop, trouble=lambda: batches.failure),
-                    agree=any_of_all,
+                    start, drive=drive, training=self._loop, checkpoint=self._keep,
+                    checkpoints=checkpoints, meter=Meter(self._workload(), self._activity),
+                    watcher=watcher, accord=accord(self._mesh),
+                    should_stop=stopping(self._mesh, stop, trouble=drive.trouble),
                 )  # fmt: skip
 
     def _compile(self, compiler: Compiler, plan: Sequence[Chosen]) -> None:
@@ -259,7 +261,7 @@ class TaskRun:
             evaluates_start=False,
             saves_best=True,
             diagnose=self._assembly.diagnose,
-            is_alone=jax.process_count() == 1,
+            is_alone=not are_several(),
             trouble=lambda: batches.failure,
         )
 

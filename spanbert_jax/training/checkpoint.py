@@ -6,7 +6,10 @@ it is, whatever later starts of the run changed.
 """
 
 import contextlib
+import errno
 import math
+import os
+import shutil
 from collections.abc import Collection
 from typing import Any, NamedTuple, Self
 
@@ -14,14 +17,15 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from etils import epath
-from orbax.checkpoint import checkpoint_managers
+from orbax.checkpoint import checkpoint_managers, multihost
 
 from spanbert_jax.config import ModelConfig, PretrainConfig
 from spanbert_jax.config.json import RunConfig, from_tree, to_tree
 from spanbert_jax.errors import UserError
 from spanbert_jax.model.layer_stack import is_stacked, stack_layers, unstack_layers
-from spanbert_jax.training.late_answers import ignore_late_answers
+from spanbert_jax.training.late_answers import ignore_late_answers, with_daemon_threads
 from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER
+from spanbert_jax.training.save_barrier import SaveBarrier
 from spanbert_jax.training.saved_step import (
     DATA,
     METRICS,
@@ -149,12 +153,14 @@ class Checkpoints:
         }
         if task is not None:
             self._origin |= {"model": to_tree(task.model), "tables": task.tables}
+        self._barrier = _barrier()
         self._options = ocp.CheckpointManagerOptions(
             # Only with it does Orbax write the metrics, by which a resumed run knows its best.
             best_fn=ranking.key,
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             # Of saves that a killed run began, or that failed.
             cleanup_tmp_directories=True,
+            async_options=ocp.AsyncOptions(barrier_sync_fn=self._barrier),
         )
         self._opened: ocp.CheckpointManager | None = None
         ignore_late_answers()
@@ -172,6 +178,22 @@ class Checkpoints:
     def latest_step(self) -> int | None:
         """Step of the newest complete checkpoint."""
         return newest_step(self.run_dir)
+
+    def check_room(self, state: Any) -> None:
+        """Raise `OSError` where the local disk surely cannot take one more checkpoint.
+
+        To be asked of all processes before they save: one that finds the disk full in the middle
+        of it leaves the others waiting for it.
+        """
+        if "://" in os.fspath(self.run_dir):
+            return
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        free = shutil.disk_usage(self.run_dir).free
+        if free < needed:
+            why = (
+                f"{os.strerror(errno.ENOSPC)}: {needed / 1e9:.1f} GB needed, {free / 1e9:.1f} free"
+            )
+            raise OSError(errno.ENOSPC, why)
 
     def save(
         self,
@@ -191,14 +213,14 @@ class Checkpoints:
         items = {"origin": self._origin} | ({} if settings is None else {"settings": settings})
         # Now: the next step takes the memory of the state over.
         data = with_record(position._asdict(), state=state, items={**items, METRICS: metrics})
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeSave(state, ocdbt_target_data_file_size=_DATA_FILE_BYTES),
-                **{name: ocp.args.JsonSave(item) for name, item in {**items, DATA: data}.items()},
-            ),
-            metrics=metrics,
-            force=True,
+        args = ocp.args.Composite(
+            state=ocp.args.PyTreeSave(state, ocdbt_target_data_file_size=_DATA_FILE_BYTES),
+            **{name: ocp.args.JsonSave(item) for name, item in {**items, DATA: data}.items()},
+        )
+        if self._barrier is not None:
+            self._barrier.begin()
+        with_daemon_threads(
+            lambda: self._manager.save(step, args=args, metrics=metrics, force=True)
         )
 
     def best_score(self) -> float | None:
@@ -285,6 +307,16 @@ class Checkpoints:
         # Where there is an error already, it is the one to tell.
         with contextlib.suppress(Exception) if error else contextlib.nullcontext():
             self._opened.close()
+
+
+def _barrier() -> SaveBarrier | None:
+    """Of several processes; a single one waits for nobody."""
+    if jax.process_count() == 1:
+        return None
+    return SaveBarrier(
+        multihost.get_jax_distributed_client(), process=jax.process_index(),
+        num_processes=jax.process_count(),
+    )  # fmt: skip
 
 
 def saved_steps(run_dir: epath.PathLike) -> list[int]:

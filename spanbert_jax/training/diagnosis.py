@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from spanbert_jax.model.layer_stack import unstack_layers
 from spanbert_jax.training.mesh import LOGICAL_AXIS_RULES, replicated
 from spanbert_jax.training.objective import Params, Sums, total_loss
+from spanbert_jax.training.state_digest import leaves_by_path
 
 _NAMED = 3
 
@@ -102,10 +103,7 @@ def _finite_leaves(tree: Any, mesh: Mesh) -> dict[str, bool]:
         lambda tree: jax.tree.map(lambda leaf: jnp.all(jnp.isfinite(leaf)), tree),
         out_shardings=replicated(mesh),
     )(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): bool(is_finite)
-        for path, is_finite in jax.tree_util.tree_leaves_with_path(found)
-    }
+    return {path: bool(is_finite) for path, is_finite in leaves_by_path(found).items()}
 
 
 def _listed(paths: list[str]) -> str:

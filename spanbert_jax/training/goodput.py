@@ -12,6 +12,7 @@ from etils import epath
 
 from spanbert_jax.training.activity import TRAINING, Activity
 from spanbert_jax.training.console import duration
+from spanbert_jax.training.run_folder import write_whole
 
 GOODPUT_FILE = "goodput.json"
 TAKEN_BACK, DOWN = "steps taken again", "not running"
@@ -103,9 +104,7 @@ class Ledger:
             }  # fmt: skip
             # Where a disk is full, others say so, and the next window has all of it again.
             with contextlib.suppress(OSError):
-                temporary = self._file.parent / f".{self._file.name}.tmp"
-                temporary.write_text(json.dumps(content, indent=1))
-                temporary.replace(self._file)
+                write_whole(self._file, json.dumps(content, indent=1).encode())
         return total
 
 

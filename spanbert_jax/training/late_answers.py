@@ -1,14 +1,19 @@
-"""Quiet about reads and writes that failed with others: the error itself is told once, by us.
+"""What reads and writes leave behind that failed with others: no noise, and nothing to wait for.
 
 Orbax ends at the first of hundreds that fails and closes the event loop that the others, still on
 their way in TensorStore's threads, report to. Each then prints a traceback of its own, and Orbax
-logs another one: pages, among which the one message would be lost.
+logs another one: pages, among which the one message would be lost; the error itself is told once,
+by us. Its own threads wait ten minutes for what the failed one will never say.
 """
 
 import functools
 import logging
 import sys
-from typing import Any
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def ignore_late_answers() -> None:
@@ -31,3 +36,24 @@ def _unraisable(previous: Any, unraisable: Any) -> None:
 
 def _is_no_traceback_of_orbax(record: logging.LogRecord) -> bool:
     return not (record.exc_info and "orbax" in record.pathname)
+
+
+def with_daemon_threads(action: Callable[[], T]) -> T:
+    """`action`, whose threads hold up no program that ends.
+
+    A thread is a daemon where the one that starts it is: `action` runs in one, waited for.
+    """
+    outcome: dict[str, Any] = {}
+
+    def run() -> None:
+        try:
+            outcome["result"] = action()
+        except BaseException as error:
+            outcome["error"] = error
+
+    thread = threading.Thread(target=run, name="save", daemon=True)
+    thread.start()
+    thread.join()
+    if "error" in outcome:
+        raise outcome["error"]
+    return outcome["result"]

@@ -9,9 +9,9 @@ from spanbert_jax.errors import UserError, storage_error
 from spanbert_jax.training.activity import EVALUATING, SAVING
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
 from spanbert_jax.training.meter import Meter, Record
-from spanbert_jax.training.saved_step import Agree, alone
 from spanbert_jax.training.saving import Saving
 from spanbert_jax.training.train_step import Metrics
+from spanbert_jax.training.votes import Accord
 
 
 class Watcher(Protocol):
@@ -66,7 +66,7 @@ def run_loop(
     meter: Meter,
     watcher: Watcher,
     should_stop: Callable[[], bool],
-    agree: Agree = alone,
+    accord: Accord | None = None,
 ) -> Progress:
     """Train from `start` to the last step, or to where `should_stop`, asked once a step, says so.
 
@@ -82,7 +82,7 @@ def run_loop(
     """
     step, state = start
     saving = Saving(
-        checkpoints, checkpoint, start_step=start.step, say=watcher.message, agree=agree,
+        checkpoints, checkpoint, start_step=start.step, say=watcher.message, accord=accord,
         best=checkpoints.best_score() if drive.saves_best else None,
     )  # fmt: skip
     failure: BaseException | None = None

@@ -12,6 +12,7 @@ from etils import epath
 
 from spanbert_jax.errors import UserError
 from spanbert_jax.training.patient_file import PatientFile
+from spanbert_jax.training.run_folder import write_whole
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
@@ -204,6 +205,4 @@ def drop_later_steps(path: epath.Path, *, step: int) -> None:
         if step and record["step"] <= step
     )
     if kept != text:
-        temporary = path.parent / f"{path.name}.tmp"
-        temporary.write_text(kept)
-        temporary.replace(path)
+        write_whole(path, kept.encode())

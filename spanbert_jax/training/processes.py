@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +29,7 @@ from spanbert_jax.config.json import RunConfig, to_json
 from spanbert_jax.errors import INTERRUPTED, RUN_AGAIN, USER_ERROR, RunAgain, UserError
 from spanbert_jax.training import run_folder
 from spanbert_jax.training.activity import Activity
+from spanbert_jax.training.checkpoint import newest_step
 from spanbert_jax.training.liveness import Liveness, Patience
 from spanbert_jax.training.mesh import replicated
 from spanbert_jax.training.run_lock import holding
@@ -138,19 +140,19 @@ def is_first() -> bool:
 
 def said_here(text: str) -> None:
     """Say what this very process is asked for, which the first one cannot know."""
-    number = f"process {jax.process_index()}: " if jax.process_count() > 1 else ""
+    number = f"process {jax.process_index()}: " if are_several() else ""
     print(f"{number}{text}", file=sys.stderr, flush=True)
 
 
 def wait_for_all(what: str) -> None:
     """Return when every process has come here."""
-    if jax.process_count() > 1:
+    if are_several():
         multihost_utils.sync_global_devices(what)
 
 
 def texts_of_all(text: str) -> list[str]:
     """What every process says here, by their numbers: ["...", "..."]."""
-    if jax.process_count() == 1:
+    if not are_several():
         return [text]
     said = np.frombuffer(text.encode(), np.uint8)
     sizes = multihost_utils.process_allgather(np.array([len(said)]))
@@ -160,9 +162,25 @@ def texts_of_all(text: str) -> list[str]:
     return [bytes(row[:size]).decode() for row, size in zip(rows, sizes.reshape(-1), strict=True)]
 
 
+def reason_of_all(here: str, *, is_own: bool = True) -> str:
+    """Why something failed in one of all processes, as it says itself; "" where it did in none.
+
+    is_own: it is no failure that only came of another one's.
+    """
+    if not are_several():
+        return here
+    texts = texts_of_all(json.dumps([not is_own, socket.gethostname(), here]))
+    reasons = [
+        (is_derived, f"process {number} on {host}: {said}")
+        for number, (is_derived, host, said) in enumerate(map(json.loads, texts))
+        if said
+    ]
+    return min(reasons, default=(False, ""))[1]
+
+
 def any_of_all(here: bool) -> bool:
     """Whether it holds in any process; every process must ask, and waits for the others."""
-    if jax.process_count() == 1:
+    if not are_several():
         return here
     return bool(multihost_utils.process_allgather(np.array(here)).any())
 
@@ -212,7 +230,7 @@ def check_same_run(config: RunConfig, data: dict[str, str]) -> None:
 
     data: fingerprints of what is trained on, by name.
     """
-    if not config.fail_fast:
+    if not (config.fail_fast and are_several()):
         return
     require_same(
         {
@@ -236,23 +254,38 @@ def claim_together(config: RunConfig, *, tokenizer_file: epath.Path) -> None:
         UserError: it cannot be written, or is not one folder for all hosts.
     """
     folder = config.workdir
-    if is_first():
-        together(lambda: run_folder.claim(folder, config, tokenizer_file=tokenizer_file))
-    else:
-        together(lambda: None)
-    together(lambda: _check_shared(folder, config))
+
+    def claim() -> None:
+        if is_first():
+            run_folder.claim(folder, config, tokenizer_file=tokenizer_file)
+
+    together(claim)
+    together(lambda: None if is_first() else _check_shared(folder, config))
 
 
 @contextmanager
-def holding_together(run_dir: epath.PathLike) -> Iterator[None]:
+def holding_together(run_dir: epath.PathLike, *, newest: int | None) -> Iterator[None]:
     """The first process holds the folder of a run, for all of them.
+
+    newest: the step of the newest checkpoint when the folder was looked at, before it was held.
 
     Raises:
         UserError: another run holds it.
+        RunAgain: another run has saved there since, and has left.
     """
     with contextlib.ExitStack() as held:
         together(lambda: held.enter_context(holding(run_dir)) if is_first() else None)
+        together(partial(_check_unchanged, run_dir, newest))
         yield
+
+
+def _check_unchanged(run_dir: epath.PathLike, newest: int | None) -> None:
+    if (found := newest_step(run_dir)) != newest:
+        raise RunAgain(
+            f"--workdir {run_dir}: the newest checkpoint was that of step {newest} when this run "
+            f"was prepared, and is that of step {found} now: another run was at it; run the same "
+            "command again"
+        )
 
 
 def _check_shared(folder: str, config: RunConfig) -> None:
@@ -266,7 +299,7 @@ def _check_shared(folder: str, config: RunConfig) -> None:
 
 def whole(tree: Any) -> Any:
     """Arrays of all devices as this process' own, whole; every process must ask for them."""
-    if jax.process_count() == 1:
+    if not are_several():
         return tree
     mesh = jax.tree.leaves(tree)[0].sharding.mesh
     gathered = jax.jit(lambda tree: tree, out_shardings=replicated(mesh))(tree)

@@ -18,9 +18,9 @@ _SECONDS_TO_END = 10.0
 class _Shelf(Generic[T]):
     """What the thread has read and nobody has taken yet."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, in_reserve: int) -> None:
         self.items: deque[T] = deque()
-        self.size = size
+        self.size, self.in_reserve = size, in_reserve
         self.changed = threading.Condition()
         self.closed = self.ended = False
         self.error: BaseException | None = None
@@ -50,7 +50,9 @@ class _Shelf(Generic[T]):
     def take(self) -> T:
         """The next item; raises what ended the items, once, and then StopIteration."""
         with self.changed:
-            self.changed.wait_for(lambda: self.items or self.ended or self.closed)
+            self.changed.wait_for(
+                lambda: len(self.items) > self.in_reserve or self.ended or self.closed
+            )
             if self.items:
                 self.changed.notify_all()
                 return self.items.popleft()
@@ -61,13 +63,18 @@ class _Shelf(Generic[T]):
 class ReadAhead(Generic[T]):
     """An iterator over `items` that reads up to `num_ahead` of them before they are asked for.
 
+    An item is given once `in_reserve` more are read behind it, or `items` have ended: so many are
+    left, but for the one that is being asked for, when `failure` becomes known.
+
     An error in reading is raised where its item is asked for, after those before it. Closed by
     `with`, by `close`, when it is forgotten and when the program ends: then the thread ends, and
     closes `items` where they are a generator.
     """
 
-    def __init__(self, items: Iterator[T], *, num_ahead: int = NUM_AHEAD) -> None:
-        self._shelf: _Shelf[T] = _Shelf(num_ahead)
+    def __init__(
+        self, items: Iterator[T], *, num_ahead: int = NUM_AHEAD, in_reserve: int = 0
+    ) -> None:
+        self._shelf: _Shelf[T] = _Shelf(num_ahead + in_reserve, in_reserve=in_reserve)
         # The thread knows the shelf alone: else it would keep alive what should be forgotten.
         thread = threading.Thread(
             target=_fill, args=(self._shelf, items), name="read ahead", daemon=True

@@ -149,17 +149,18 @@ def claim(run_dir: epath.PathLike, config: RunConfig, *, tokenizer_file: epath.P
     folder = epath.Path(run_dir)
     try:
         (folder / TOKENIZER_FOLDER).mkdir(parents=True, exist_ok=True)
-        _write(folder / TOKENIZER_FOLDER / tokenizer_file.name, tokenizer_file.read_bytes())
+        write_whole(folder / TOKENIZER_FOLDER / tokenizer_file.name, tokenizer_file.read_bytes())
         for path in (folder / TOKENIZER_FOLDER).iterdir():
             if path.name != tokenizer_file.name:
                 # Of an earlier start that took no step: two tokenizers would be one too many.
                 path.unlink()
-        _write(folder / CONFIG_FILE, to_json(config).encode())
+        write_whole(folder / CONFIG_FILE, to_json(config).encode())
     except OSError as error:
         raise not_writable(run_dir, error) from error
 
 
-def _write(path: epath.Path, content: bytes) -> None:
+def write_whole(path: epath.Path, content: bytes) -> None:
+    """Write a file; whoever reads it finds all of it or what was there before."""
     temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
     temporary.write_bytes(content)
     temporary.replace(path)

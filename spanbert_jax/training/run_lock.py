@@ -10,21 +10,28 @@ import fcntl
 import json
 import os
 import socket
+import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
 from etils import epath
 
-from spanbert_jax.errors import UserError
+from spanbert_jax.errors import USER_ERROR, UserError
 from spanbert_jax.training.run_folder import not_writable
 
 LOCK_FILE = "lock"
 _RENEWALS = 4
 """Renewals in the life of a lease: three may fail."""
+
+
+def _leave(why: UserError) -> None:
+    """End this program where it stands: whatever it wrote now would be in another one's folder."""
+    print(f"spanbert: error: {why}", file=sys.stderr, flush=True)
+    os._exit(USER_ERROR)
 
 
 @contextmanager
@@ -82,8 +89,14 @@ def _is_there(folder: epath.Path, file: IO[str]) -> bool:
 
 
 @contextmanager
-def leased(folder: epath.Path, *, seconds: float) -> Iterator[None]:
-    """Hold a folder by a lease that a thread renews."""
+def leased(
+    folder: epath.Path, *, seconds: float, on_loss: Callable[[UserError], None] = _leave
+) -> Iterator[None]:
+    """Hold a folder by a lease that a thread renews.
+
+    on_loss: called once by that thread, where the lease ran out unrenewed, as for a program that
+        was suspended or cut off for so long, and another program took it.
+    """
     file, own, number = folder / LOCK_FILE, _holder(), 0
     _await_end(file, seconds=seconds)
 
@@ -99,14 +112,20 @@ def leased(folder: epath.Path, *, seconds: float) -> Iterator[None]:
         raise _held(folder, file.read_text())
     done = threading.Event()
 
-    def is_ours() -> bool:
-        return json.loads(file.read_text())["id"] == own["id"]
+    def holder() -> str:
+        return file.read_text()
+
+    def is_ours(said: str) -> bool:
+        return json.loads(said)["id"] == own["id"]
 
     def keep() -> None:
         while not done.wait(seconds / _RENEWALS):
             with contextlib.suppress(Exception):  # Storage may fail now and then.
-                if is_ours():
+                if is_ours(said := holder()):
                     renew()
+                else:
+                    on_loss(_held(folder, said))
+                    return
 
     thread = threading.Thread(target=keep, name="lease", daemon=True)
     thread.start()
@@ -116,7 +135,7 @@ def leased(folder: epath.Path, *, seconds: float) -> Iterator[None]:
         done.set()
         thread.join()
         with contextlib.suppress(Exception):
-            if is_ours():
+            if is_ours(holder()):
                 file.unlink()
 
 

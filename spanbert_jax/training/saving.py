@@ -11,7 +11,8 @@ from spanbert_jax.config import CheckpointConfig
 from spanbert_jax.errors import UserError, brief, storage_cause
 from spanbert_jax.training.checkpoint import Checkpoints
 from spanbert_jax.training.console import duration
-from spanbert_jax.training.saved_step import Agree, alone
+from spanbert_jax.training.save_barrier import LeftAlone
+from spanbert_jax.training.votes import Accord
 
 # A pause doubles up to so many times the first one.
 _MAX_GROWTH = 16
@@ -29,18 +30,20 @@ class Saving:
         start_step: int,
         best: float | None = None,
         say: Callable[[str], None],
-        agree: Agree = alone,
+        accord: Accord | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """start_step: that the run goes on from, 0 for a new one. best: the best score so far."""
+        """start_step: that the run goes on from, 0 for a new one. best: the best score so far.
+        accord: of the processes that save; without it, one alone."""
         self.saved_step = start_step
         """The newest step that is saved, or being written without a failure so far."""
         self._complete_step = start_step
         self._best = self._complete_best = best
         self._checkpoints = checkpoints
         self._config = config
-        self._say, self._agree, self._clock, self._sleep = say, agree, clock, sleep
+        self._say, self._clock, self._sleep = say, clock, sleep
+        self._accord = accord or Accord()
         self._pause = config.retry_seconds
         self._retry_at: float | None = None
         self._why = ""
@@ -49,9 +52,13 @@ class Saving:
     @property
     def is_due_again(self) -> bool:
         """Whether a save has failed, and it is time for the next one. To be asked at every step."""
-        if self._is_writing and self._agree(not self._checkpoints.is_saving):
-            self.settle()
-        return self._retry_at is not None and self._agree(self._clock() >= self._retry_at)
+        if self._is_writing:
+            if self._accord.ballot.cast(not self._checkpoints.is_saving):
+                self.settle()
+            return False
+        if self._retry_at is None:
+            return False
+        return self._accord.ballot.cast(self._clock() >= self._retry_at)
 
     @property
     def _is_writing(self) -> bool:
@@ -64,8 +71,14 @@ class Saving:
     def save(self, step: int, state: Any, *, score: float | None, **what: Any) -> None:
         """Begin to save a state; `what` is that of `Checkpoints.save`. A failure is said."""
         self.settle()
-        self._attempt(step, lambda: self._checkpoints.save(step, state, score=score, **what))
-        if self.saved_step == step and score is not None and self.is_best(score):
+        checkpoints = self._checkpoints
+        is_begun = self._attempt(step, lambda: checkpoints.check_room(state)) and self._attempt(
+            step, lambda: checkpoints.save(step, state, score=score, **what)
+        )
+        if not is_begun:
+            return
+        self.saved_step = step
+        if score is not None and self.is_best(score):
             self._best = score
         if self._retry_at is not None:
             # The storage has failed before: how it fares now is worth the wait.
@@ -75,9 +88,7 @@ class Saving:
         """Wait for what is being written; a failure is said."""
         if not self._is_writing:
             return
-        step = self.saved_step
-        self._attempt(step, self._checkpoints.wait)
-        if self.saved_step == step:
+        if self._attempt(self.saved_step, self._checkpoints.wait):
             self._succeeded()
 
     def save_at_end(self, step: int, state: Any, **what: Any) -> None:
@@ -94,12 +105,13 @@ class Saving:
             self.settle()
             if self.saved_step == step:
                 return
-            if self._agree(self._clock() + pause > give_up_at):
+            if self._accord.agree(self._clock() + pause > give_up_at):
                 raise self._lost(step)
             self._sleep(pause)
             pause = min(2 * pause, max(self._config.retry_seconds, _FIRST_PAUSE_AT_END))
 
-    def _attempt(self, step: int, action: Callable[[], None]) -> None:
+    def _attempt(self, step: int, action: Callable[[], None]) -> bool:
+        """Whether all processes could do it; a failure is said."""
         cause = None
         try:
             action()
@@ -107,10 +119,13 @@ class Saving:
             cause = storage_cause(error)
             if cause is None:
                 raise
-        if self._agree(cause is not None):
-            self._failed(step, brief(cause) if cause else "another process could not write")
-        else:
-            self.saved_step = step
+        why = self._accord.reason(
+            brief(cause) if cause else "", is_own=not isinstance(cause, LeftAlone)
+        )
+        self._accord.ballot.clear()
+        if why:
+            self._failed(step, why)
+        return not why
 
     def _failed(self, step: int, why: str) -> None:
         self._checkpoints.give_up_unfinished()

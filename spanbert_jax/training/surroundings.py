@@ -19,7 +19,17 @@ def is_one_of_several(config: DistributedConfig) -> bool:
         return True
     environment = os.environ
     if all(name in environment for name in _SLURM):
-        return int(environment["SLURM_NTASKS"]) > 1
-    platforms = environment.get("JAX_PLATFORMS") or "tpu"
-    has_tpu = any(Path("/dev").glob("accel*")) or Path("/dev/vfio/0").exists()
-    return "tpu" in platforms and has_tpu and importlib.util.find_spec("libtpu") is not None
+        # The shell that salloc opens is a step of one task, whatever its job asked for.
+        of_step = environment.get("SLURM_STEP_NUM_TASKS", environment["SLURM_NTASKS"])
+        return int(of_step) > 1
+    is_told = any(name in environment for name in ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES"))
+    if "TPU_SKIP_MDS_QUERY" in environment and not is_told:
+        # A TPU of no Google Cloud, such as a notebook's: JAX asks nobody for others either.
+        return False
+    return "tpu" in (environment.get("JAX_PLATFORMS") or "tpu") and _has_tpu()
+
+
+def _has_tpu() -> bool:
+    """Whether chips are here, and the library that drives them."""
+    chips = any(Path("/dev").glob("accel*")) or Path("/dev/vfio/0").exists()
+    return chips and importlib.util.find_spec("libtpu") is not None

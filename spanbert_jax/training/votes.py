@@ -2,6 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,31 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from spanbert_jax.training.interrupts import StopRequest
 from spanbert_jax.training.mesh import replicated
 from spanbert_jax.training.meter import STEPS_IN_FLIGHT
+from spanbert_jax.training.processes import any_of_all, are_several, reason_of_all
+from spanbert_jax.training.saved_step import Agree, alone
+
+# Once it is known that no more can be read, a step is taken, then those until all have agreed.
+BATCHES_IN_RESERVE = STEPS_IN_FLIGHT + 1
+
+
+class Ballot(Protocol):
+    """A question to be asked at every step."""
+
+    def cast(self, wish: bool) -> bool:
+        """What was decided; the answer may be to a question of earlier steps."""
+
+    def clear(self) -> None:
+        """Ask anew: what was wished before does not count any more."""
+
+
+class OwnWish:
+    """The ballot of a single process."""
+
+    def cast(self, wish: bool) -> bool:
+        return wish
+
+    def clear(self) -> None:
+        pass
 
 
 class Vote:
@@ -33,6 +60,41 @@ class Vote:
         self._answers.append(self._any(asked))
         return len(self._answers) > STEPS_IN_FLIGHT and bool(self._answers.popleft())
 
+    def clear(self) -> None:
+        """Forget what is not answered yet; to be done by all processes at the same step."""
+        self._answers.clear()
+
+
+class Reason(Protocol):
+    """`reason_of_all`: why something failed in one of all processes, "" where it did in none."""
+
+    def __call__(self, here: str, *, is_own: bool = True) -> str: ...
+
+
+def own_reason(here: str, *, is_own: bool = True) -> str:
+    """The `Reason` of a single process."""
+    return here
+
+
+@dataclass(frozen=True)
+class Accord:
+    """How the processes of a run come to one decision; a single one decides by itself."""
+
+    agree: Agree = alone
+    reason: Reason = own_reason
+    ballot: Ballot = field(default_factory=OwnWish)
+    """For what is asked while steps are taken; for the others all wait for each other."""
+
+
+def accord(mesh: Mesh) -> Accord:
+    """Of the processes that there are."""
+    return Accord(any_of_all, reason_of_all, Vote(mesh)) if are_several() else Accord()
+
+
+def batches_in_reserve() -> int:
+    """How many batches a process must have left when it learns that it can read no more."""
+    return BATCHES_IN_RESERVE if are_several() else 0
+
 
 def stopping(
     mesh: Mesh, stop: StopRequest, *, trouble: Callable[[], BaseException | None]
@@ -41,7 +103,7 @@ def stopping(
 
     trouble: what will keep this process from reading its next batches.
     """
-    if jax.process_count() == 1:
+    if not are_several():
         return lambda: stop.signal_number is not None
     vote = Vote(mesh)
     return lambda: vote.cast(stop.signal_number is not None or trouble() is not None)

@@ -1,7 +1,7 @@
 """What happens to the files of checkpoints: a run goes on with what was saved, or says why not."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,15 +120,22 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
 NEEDED = ("data/metadata", "origin/metadata", "metrics/metrics", "state/manifest.ocdbt")
 
 
+def damaged_copies(saved: Path, tmp_path: Path, how: str) -> Iterator[tuple[Path, Path]]:
+    """Each file of a checkpoint, and a copy of the run in which it alone is damaged."""
+    for number, file in enumerate(files_of(saved)):
+        folder = Path(shutil.copytree(saved, tmp_path / str(number)))
+        DAMAGES[how](folder / file.relative_to(saved))
+        yield file, folder
+        shutil.rmtree(folder)
+
+
 @pytest.mark.parametrize("how", DAMAGES)
 def test_every_file_of_a_checkpoint_may_be_damaged_and_the_run_goes_on_with_what_was_saved(
     saved: Path, tmp_path: Path, how: str
 ) -> None:
     """With that checkpoint where nothing is read of the file, else with the one before."""
     noticed = []
-    for number, file in enumerate(files_of(saved)):
-        folder = Path(shutil.copytree(saved, tmp_path / str(number)))
-        DAMAGES[how](folder / file.relative_to(saved))
+    for file, folder in damaged_copies(saved, tmp_path, how):
         found, said = recover(folder)
         assert is_as_saved(found), file
         if found.step == 5:
@@ -144,7 +151,6 @@ def test_every_file_of_a_checkpoint_may_be_damaged_and_the_run_goes_on_with_what
         with open_checkpoints(folder) as checkpoints:
             # The run can be saved after it, and keeps its best.
             assert checkpoints.best_score() in (1 / 5, 1 / 10)
-        shutil.rmtree(folder)
     assert {name for name in NEEDED if any(path.endswith(name) for path in noticed)} == set(NEEDED)
     assert str(largest(saved)) in noticed
 
@@ -154,9 +160,7 @@ def test_a_model_is_loaded_as_it_was_saved_or_refused(
     saved: Path, tmp_path: Path, how: str
 ) -> None:
     refused = []
-    for number, file in enumerate(files_of(saved)):
-        folder = Path(shutil.copytree(saved, tmp_path / str(number)))
-        DAMAGES[how](folder / file.relative_to(saved))
+    for file, folder in damaged_copies(saved, tmp_path, how):
         try:
             run = load_run(folder)
         except DamagedCheckpoint as error:
@@ -169,7 +173,6 @@ def test_a_model_is_loaded_as_it_was_saved_or_refused(
             assert all(jax.tree.leaves(same)), file
         assert (folder / "checkpoints" / "10").exists()
         assert load_run(folder, step=5).step == 5
-        shutil.rmtree(folder)
     assert largest(saved) in refused
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -110,6 +111,25 @@ def test_on_a_full_disk_training_goes_on_and_all_is_written_once_there_is_room(
     assert saved_steps(tmp_path / "run") == [1, 3]
 
 
+def test_a_save_that_has_no_room_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several processes, one that finds no room in the middle of it holds up the others."""
+    said: list[str] = []
+    size = state_of(2)["params"].nbytes
+    with checkpoints_of(tmp_path) as checkpoints:
+        saving = saving_of(checkpoints, said)
+        with monkeypatch.context() as full:
+            full.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, size - 1))
+            save(saving, 2)
+        assert saving.saved_step == 0 and list((tmp_path / "checkpoints").iterdir()) == []
+        saving.save_at_end(3, state_of(3), position=POSITION, score=None)
+        assert is_saved(checkpoints, 3)
+    failed, saved = said
+    assert failed.startswith("step 2 could not be saved ([Errno 28] No space left on device: ")
+    assert saved == "step 3 is saved"
+
+
 def test_a_folder_that_is_gone_for_a_while_is_used_again_once_it_is_back(tmp_path: Path) -> None:
     """A file in its place stands in for a folder that cannot be written: root may write all."""
     folder, said = tmp_path / "checkpoints", []
@@ -129,6 +149,29 @@ def test_a_folder_that_is_gone_for_a_while_is_used_again_once_it_is_back(tmp_pat
         saving.save_at_end(3, state_of(3), position=POSITION, score=None)
         assert is_saved(checkpoints, 1) and is_saved(checkpoints, 3)
     assert said[1:] == ["step 3 is saved"]
+
+
+GONE = """
+from tests_of_storage import *
+
+folder, said = Path(sys.argv[1]), []
+with checkpoints_of(folder) as checkpoints:
+    saving = saving_of(checkpoints, said)
+    (folder / "checkpoints").rename(folder / "elsewhere")
+    (folder / "checkpoints").write_text("")
+    save(saving, 1)
+    saving.settle()
+print(len(said))
+"""
+
+
+def test_a_program_whose_save_has_failed_ends_without_waiting_for_what_never_comes(
+    tmp_path: Path,
+) -> None:
+    """Threads of Orbax wait ten minutes for the one that failed."""
+    with child(GONE, tmp_path / "run") as process:
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (0, "1\n"), err
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,19 @@
 """The order of a run, told by everything the loop touches."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from spanbert_jax.config import CheckpointConfig, TrainingConfig
+from spanbert_jax.config import CheckpointConfig, MeshConfig, TrainingConfig
 from spanbert_jax.errors import UserError
 from spanbert_jax.training.checkpoint import HELD_OUT_LOSS, DataPosition
 from spanbert_jax.training.loop import Drive, Progress, run_loop
-from spanbert_jax.training.meter import Meter, PhaseWork, PhaseWorkload
+from spanbert_jax.training.mesh import make_mesh
+from spanbert_jax.training.meter import STEPS_IN_FLIGHT, Meter, PhaseWork, PhaseWorkload
+from spanbert_jax.training.read_ahead import NUM_AHEAD, ReadAhead
+from spanbert_jax.training.votes import BATCHES_IN_RESERVE, Vote
 
 
 class Run:
@@ -29,6 +32,7 @@ class Run:
         unreadable: int | None = None,
         unreadable_held_out: int | None = None,
         error: Exception | None = None,
+        is_alone: bool = True,
     ) -> None:
         self.events: list[str] = []
         self.logged: list[tuple[int, float]] = []
@@ -38,6 +42,7 @@ class Run:
         self._unreadable, self._unreadable_held_out = unreadable, unreadable_held_out
         self._error = error or UserError("a.npy is altered; copy it again")
         self._saved: list[int] = []
+        self._is_alone = is_alone
         self._training = TrainingConfig(
             num_steps=num_steps, log_every=log_every, eval_every=eval_every,
             max_skipped_steps=max_skipped_steps,
@@ -51,15 +56,36 @@ class Run:
             log_every=config.log_every, phases=(PhaseWork(config.num_steps, 1, 1),), epoch=float,
             peak_flops=None,
         )  # fmt: skip
+        batches = self._batches()
+        if not self._is_alone:
+            return self._go_with_others(batches, work)
+        return self._loop(
+            Drive(self._train_step, batches, self._evaluate, self._position), work,
+            should_stop=lambda: self.asked_to_stop,
+        )  # fmt: skip
+
+    def _go_with_others(self, batches: Iterator[str], work: PhaseWorkload) -> Progress:
+        """As one of several processes, of which each has to be asked before the run stops."""
+        vote = Vote(make_mesh(MeshConfig()))
+        with ReadAhead(batches, in_reserve=BATCHES_IN_RESERVE) as ahead:
+            drive = Drive(
+                self._train_step, ahead, self._evaluate, self._position, is_alone=False,
+                trouble=lambda: ahead.failure,
+            )  # fmt: skip
+            return self._loop(drive, work, should_stop=lambda: vote.cast(ahead.failure is not None))
+
+    def _loop(
+        self, drive: Drive, work: PhaseWorkload, *, should_stop: Callable[[], bool]
+    ) -> Progress:
         return run_loop(
-            Progress(start, start),
-            drive=Drive(self._train_step, self._batches(), self._evaluate, self._position),
-            training=config,
+            Progress(self._start, self._start),
+            drive=drive,
+            training=self._training,
             checkpoint=self._checkpoint,
             checkpoints=self,  # type: ignore[arg-type]
             meter=Meter(work),
             watcher=self,
-            should_stop=lambda: self.asked_to_stop,
+            should_stop=should_stop,
         )
 
     def _batches(self) -> Iterator[str]:
@@ -99,6 +125,9 @@ class Run:
     ranking = HELD_OUT_LOSS
     # Until it is waited for.
     is_saving = True
+
+    def check_room(self, state: int) -> None:
+        pass
 
     def wait(self) -> None:
         self.events.append("wait")
@@ -303,3 +332,19 @@ def test_an_error_of_ours_in_reading_keeps_its_type_and_says_where_the_run_is_sa
     (note,) = error.value.__notes__
     assert note.startswith("the run is saved at step 6")
     assert run.events[-2:] == ["save 6 with loss None", "wait"]
+
+
+@pytest.mark.parametrize("unreadable", [5, 6, 7, 30])
+def test_of_several_processes_one_that_can_read_no_more_stops_all_of_them_saved(
+    unreadable: int,
+) -> None:
+    """It has the batches of those steps that pass until the others have heard of it."""
+    run = Run(num_steps=50, unreadable=unreadable, is_alone=False)
+    with pytest.raises(UserError, match=r"a\.npy is altered; .* the run is saved at step (\d+)"):
+        run.go()
+    (saved,) = [event for event in run.events if event.startswith("save")]
+    step = int(saved.split()[1])
+    # As far as the data reach, or less where the reader was far ahead.
+    read_ahead = NUM_AHEAD + BATCHES_IN_RESERVE
+    assert max(0, unreadable - 1 - read_ahead) + STEPS_IN_FLIGHT <= step < unreadable
+    assert f"step {step}" in run.events and f"step {step + 1}" not in run.events

@@ -1,5 +1,6 @@
 """One training, however many devices share it: the same losses, parameters in pieces."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -37,7 +38,6 @@ def train(
     mesh: MeshConfig,
     num_devices: int,
 ) -> Trained:
-    assert config.model.dropout_rate == config.model.attention_dropout_rate == 0.1
     devices = make_mesh(mesh, jax.devices()[:num_devices])
     with jax.set_mesh(devices):
         pretraining = build(config, devices)
@@ -54,6 +54,7 @@ def train(
 
 @pytest.fixture(scope="module")
 def on_one_device(config: PretrainConfig, make_batch: Callable[[int], PretrainBatch]) -> Trained:
+    assert config.model.dropout_rate == config.model.attention_dropout_rate == 0.1
     return train(config, make_batch, mesh=MeshConfig(), num_devices=1)
 
 
@@ -80,6 +81,25 @@ def test_devices_split_by_data_fsdp_and_tensor_train_as_one_with_dropout_on(
     on_one_device: Trained, on_every_axis: Trained
 ) -> None:
     assert_equal_training(on_one_device, on_every_axis)
+
+
+def cut(config: PretrainConfig, num_microbatches: int) -> PretrainConfig:
+    """Without dropout, whose masks are of a microbatch."""
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, dropout_rate=0.0, attention_dropout_rate=0.0),
+        training=dataclasses.replace(config.training, num_microbatches=num_microbatches),
+    )
+
+
+def test_microbatches_train_as_the_batch_that_they_are_cut_from(
+    config: PretrainConfig, make_batch: Callable[[int], PretrainBatch]
+) -> None:
+    """Rows differ in number of targets: it is the masked token that counts, wherever it is."""
+    whole = train(cut(config, 1), make_batch, mesh=MeshConfig(), num_devices=1)
+    for parts, mesh, num_devices in ((2, MeshConfig(2, 2, 2), 8), (4, MeshConfig(2), 2)):
+        in_parts = train(cut(config, parts), make_batch, mesh=mesh, num_devices=num_devices)
+        assert_equal_training(whole, in_parts)
 
 
 def shard_shapes(tree: dict) -> dict[str, tuple[int, ...]]:

@@ -65,6 +65,7 @@ def test_all_that_must_agree_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> No
 
     asked: dict[str, str] = {}
     monkeypatch.setattr(processes, "require_same", asked.update)
+    monkeypatch.setattr(processes, "are_several", lambda: True)
     check_same_run(PretrainConfig(fail_fast=False), {"text": "abc"})
     assert asked == {}
     check_same_run(PretrainConfig(), {"text": "abc"})

@@ -73,6 +73,25 @@ def test_an_error_comes_where_its_item_is_asked_for_with_its_type_and_then_the_e
         assert list(items) == []
 
 
+@pytest.mark.parametrize("fail_at", [3, 4, 7])
+def test_a_failure_is_known_before_the_reserve_is_drawn_on(fail_at: int) -> None:
+    """With what is left, a run reaches the step at which all of its processes stop."""
+    with ReadAhead(numbers([], fail_at=fail_at), in_reserve=3) as items:
+        for number in range(fail_at):
+            if items.failure is None and number >= fail_at - 3:
+                # It has just been waited for: known by the time that the next one is asked for.
+                until(lambda: items.failure is not None)
+                assert number == fail_at - 3
+            assert next(items) == number
+        with pytest.raises(UserError, match="the shard is altered"):
+            next(items)
+
+
+def test_a_reserve_is_given_out_where_the_items_end() -> None:
+    with ReadAhead(iter(range(10)), in_reserve=3) as items:
+        assert list(items) == list(range(10))
+
+
 def test_closed_early_it_closes_its_iterator_and_has_no_more() -> None:
     read: list[int] = []
     items = ReadAhead(numbers(read), num_ahead=4)

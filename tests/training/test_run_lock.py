@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from etils import epath
 
-from spanbert_jax.errors import UserError
+from spanbert_jax.errors import USER_ERROR, UserError
 from spanbert_jax.training.run_lock import LOCK_FILE, holding, leased
 
 HOLDER = """
@@ -67,6 +67,47 @@ def test_a_lease_that_nobody_renews_is_taken_over_once_it_is_old(tmp_path) -> No
     start = time.monotonic()
     with leased(epath.Path(tmp_path), seconds=SECONDS):
         assert time.monotonic() - start >= SECONDS
+
+
+def test_a_lease_that_another_run_took_ends_who_had_it_and_leaves_the_other_one_be(
+    tmp_path: Path,
+) -> None:
+    other = {"host": "elsewhere", "pid": 7, "id": "another"}
+    lost, known = [], threading.Event()
+
+    def on_loss(why: UserError) -> None:
+        lost.append(f"{why}")
+        known.set()
+
+    with leased(epath.Path(tmp_path), seconds=SECONDS, on_loss=on_loss):
+        (tmp_path / LOCK_FILE).write_text(json.dumps(other))
+        assert known.wait(4 * SECONDS)
+    (why,) = lost
+    assert "must be written by one run alone, found that process 7 on elsewhere is at it" in why
+    assert json.loads((tmp_path / LOCK_FILE).read_text()) == other
+
+
+LOSER = """
+import sys, time
+from etils import epath
+from spanbert_jax.training.run_lock import leased
+with leased(epath.Path(sys.argv[1]), seconds=1.0):
+    print("held", flush=True)
+    time.sleep(300)
+"""
+
+
+def test_who_has_lost_the_lease_writes_nothing_more(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", LOSER, str(tmp_path)], text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as loser:  # fmt: skip
+        assert loser.stdout is not None
+        assert loser.stdout.readline() == "held\n"
+        (tmp_path / LOCK_FILE).write_text(json.dumps({"host": "a", "pid": 7, "id": "another"}))
+        _, said = loser.communicate(timeout=60)
+    assert loser.returncode == USER_ERROR
+    assert "spanbert: error: " in said and "must be written by one run alone" in said
 
 
 def test_of_two_starts_at_one_moment_one_goes_on(tmp_path: Path) -> None:

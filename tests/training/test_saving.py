@@ -8,7 +8,9 @@ import pytest
 from spanbert_jax.config import CheckpointConfig
 from spanbert_jax.errors import UserError
 from spanbert_jax.training.checkpoint import HELD_OUT_LOSS
+from spanbert_jax.training.save_barrier import LeftAlone
 from spanbert_jax.training.saving import Saving
+from spanbert_jax.training.votes import Accord
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 # As TensorStore tells it.
@@ -22,7 +24,7 @@ class Storage:
         self.errors: list[Exception | None] = []
         self.events: list[str] = []
         self.now = 0.0
-        self.is_saving = False
+        self.is_saving = self.is_full = False
         self.ranking = HELD_OUT_LOSS
         self._in_background = in_background
         self._failure: Exception | None = None
@@ -35,6 +37,10 @@ class Storage:
             config, start_step=0, say=self.said.append, clock=lambda: self.now, sleep=self._sleep,
             **how,
         )  # fmt: skip
+
+    def check_room(self, state: int) -> None:
+        if self.is_full:
+            raise FULL
 
     def save(self, step: int, state: int, *, score: float | None) -> None:
         assert state == step
@@ -166,6 +172,18 @@ def test_a_mistake_of_ours_is_raised_at_once(storage: Storage, error: Exception)
     assert storage.said == []
 
 
+def test_where_a_disk_is_full_nothing_is_begun(storage: Storage) -> None:
+    saving = storage.saving()
+    storage.is_full = True
+    save(saving, 100)
+    assert "save 100" not in storage.events
+    assert "step 100 could not be saved ([Errno 28] No space left" in storage.said[0]
+    storage.is_full = False
+    save(saving, 200)
+    saving.settle()
+    assert saving.saved_step == 200
+
+
 def test_a_best_score_counts_once_its_state_is_saved(storage: Storage) -> None:
     saving = storage.saving(best=3.0)
     assert not saving.is_best(3.0)
@@ -190,11 +208,77 @@ def test_what_is_being_written_counts_as_saved_and_is_not_waited_for() -> None:
     assert saving.saved_step == 100
 
 
-def test_processes_agree_on_what_has_failed() -> None:
+class LateBallot:
+    """Of this process and another one, answered two questions later."""
+
+    def __init__(self, *wishes_of_other: bool) -> None:
+        self.others = list(wishes_of_other)
+        self.asked: list[bool] = []
+
+    def cast(self, wish: bool) -> bool:
+        self.asked.append(wish or (self.others.pop(0) if self.others else False))
+        return len(self.asked) > 2 and self.asked[-3]
+
+    def clear(self) -> None:
+        self.asked = []
+
+
+def test_a_save_of_several_is_settled_once_one_of_them_has_written_and_all_have_heard() -> None:
+    storage = Storage()
+    ballot = LateBallot(False, True)
+    saving = storage.saving(accord=Accord(ballot=ballot))
+    assert not saving.is_due_again and ballot.asked == []
+    save(saving, 100)
+    for _ in range(3):
+        assert not saving.is_due_again
+        assert storage.is_saving
+    assert not saving.is_due_again
+    assert not storage.is_saving
+    # Wishes for what is done do not count for what comes.
+    assert ballot.asked == []
+
+
+def test_several_save_again_when_the_time_has_come_for_one_of_them() -> None:
+    storage = Storage()
+    ballot = LateBallot()
+    saving = storage.saving(accord=Accord(ballot=ballot))
+    storage.errors = [FULL]
+    save(saving, 100)
+    storage.now = 61.0
+    assert [saving.is_due_again for _ in range(3)] == [False, False, True]
+    save(saving, 103)
+    assert saving.saved_step == 103
+    assert not saving.is_due_again and ballot.asked == []
+
+
+@pytest.mark.parametrize(
+    ("of_other", "events"),
+    [
+        (["full"], ["give up unfinished"]),
+        (["", "full"], ["save 100", "give up unfinished"]),
+    ],
+    ids=["has no room", "cannot begin"],
+)
+def test_processes_agree_on_what_has_failed(of_other: list[str], events: list[str]) -> None:
     """Of two processes, one can write and the other cannot."""
     storage = Storage()
-    saving = storage.saving(agree=lambda failed: True)
+    accord = Accord(reason=lambda here, is_own: of_other.pop(0) or here)
+    saving = storage.saving(accord=accord)
     save(saving, 100)
-    assert saving.saved_step == 0
-    assert storage.events == ["save 100", "give up unfinished"]
-    assert "(another process could not write)" in storage.said[0]
+    assert saving.saved_step == 0 and of_other == []
+    assert storage.events == events
+    assert "(full)" in storage.said[0]
+
+
+def test_who_was_left_alone_asks_the_others_why() -> None:
+    storage, asked = Storage(), []
+
+    def reason(here: str, *, is_own: bool) -> str:
+        asked.append((here, is_own))
+        return f"process 1 on b: {FULL}" if here else ""
+
+    saving = storage.saving(accord=Accord(reason=reason))
+    storage.errors = [LeftAlone("another process could not write")]
+    save(saving, 100)
+    assert asked[-1] == ("another process could not write", False)
+    assert f"(process 1 on b: {FULL})" in storage.said[0]

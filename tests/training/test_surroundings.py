@@ -4,6 +4,7 @@ import pytest
 
 from spanbert_jax.config import DistributedConfig
 from spanbert_jax.errors import ConfigError
+from spanbert_jax.training import surroundings
 from spanbert_jax.training.surroundings import is_one_of_several
 
 STEP = {
@@ -33,6 +34,26 @@ def test_a_step_of_slurm_says_how_many_there_are(
     for name, value in (STEP | {"SLURM_NTASKS": tasks}).items():
         monkeypatch.setenv(name, value)
     assert is_one_of_several(DistributedConfig()) == expected
+
+
+def test_the_shell_of_salloc_is_alone_whatever_its_job_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (STEP | {"SLURM_NTASKS": "16", "SLURM_STEP_NUM_TASKS": "1"}).items():
+        monkeypatch.setenv(name, value)
+    assert not is_one_of_several(DistributedConfig())
+
+
+def test_a_tpu_outside_google_cloud_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surroundings, "_has_tpu", lambda: True)
+    for name in ("JAX_PLATFORMS", "TPU_SKIP_MDS_QUERY"):
+        monkeypatch.delenv(name, raising=False)
+    assert is_one_of_several(DistributedConfig())
+    monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
+    assert not is_one_of_several(DistributedConfig())
+    # In a pod of Kubernetes, which says in another way who the others are.
+    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "host-0,host-1")
+    assert is_one_of_several(DistributedConfig())
 
 
 def test_a_job_of_slurm_that_is_no_step_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """A run that is killed again and again, also while it saves, ends as one that nobody touched.
 
-SPANBERT_KILLS says how often (3 in continuous integration; 20 and more before a release).
+SPANBERT_KILLS says how often (3 in continuous integration; 20 and more before a release):
+`SPANBERT_KILLS=20 pytest -m soak`.
 """
 
 import os
@@ -13,6 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pytest
 
 from spanbert_jax.training.checkpoint import checkpoint_folder, saved_steps
 from spanbert_jax.training.saved_run import load_run
@@ -45,6 +47,7 @@ def kill_at_random(start: Start, folder: Path, rng: random.Random, *, while_savi
     return False
 
 
+@pytest.mark.soak
 def test_a_run_that_is_killed_at_random_moments_ends_bit_for_bit_as_an_undisturbed_one(
     start: Start, small: Path
 ) -> None:

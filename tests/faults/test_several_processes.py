@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +40,8 @@ def undisturbed(start: Start, measured: Measured) -> dict[str, list[float]]:
         (2, 2, "--mesh.data 2 --mesh.fsdp 2"),
         # Both processes have every row: matrices are split between them.
         (2, 1, "--mesh.data 1 --mesh.tensor 2"),
-        (4, 1, "--mesh.data 2 --mesh.fsdp 2"),
+        # A step in two parts: it is the masked token that counts, wherever it is.
+        (4, 1, "--mesh.data 2 --mesh.fsdp 2 --training.num-microbatches 2"),
     ],
 )
 def test_several_processes_train_as_one_and_write_one_log(
@@ -104,6 +106,38 @@ def test_a_process_that_is_lost_is_named_by_the_others_which_end_to_be_started_a
     again = start(2, 1, *flags)
     assert again.wait() == 0, again.said
     assert_same(measured(f"lost_{number.name}"), undisturbed, HELD_OUT[:1])
+
+
+def test_a_checkpoint_that_is_damaged_is_left_by_all_processes_alike(
+    start: Start, measured: Measured, small: Path, undisturbed: dict
+) -> None:
+    flags = ("--workdir", "damaged")
+    pod = start(2, 1, *flags)
+    assert pod.wait() == 0, pod.said
+    newest = small / "damaged" / "checkpoints" / "20"
+    file = max((newest / "state").rglob("d/*"), key=lambda path: path.stat().st_size)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    again = start(2, 1, *flags)
+    assert again.wait() == 0, again.said
+    assert "going on from the checkpoint of step 10" in again.said
+    assert (small / "damaged" / "damaged" / "20").exists() and newest.exists()
+    assert_same(measured("damaged"), undisturbed, SAME + HELD_OUT)
+
+
+def test_a_process_whose_disk_takes_no_more_stops_nobody(
+    start: Start, measured: Measured, small: Path, undisturbed: dict
+) -> None:
+    """A limit on the size of files, set on one of two from outside, stands in for its disk."""
+    flags = ("--workdir", "full", "--checkpoint.every-steps", "5", "--training.eval-every", "20")
+    pod = start(2, 1, *flags, "--checkpoint.retry-seconds", "1")
+    pod.wait_for(r"\nstep 6/20 ")
+    resource.prlimit(pod.pids[1], resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+    why = pod.wait_for(r"step \d+ could not be saved (\(.*\)); training goes on", seconds=120)
+    assert why.startswith("(process 1 on ") and "File too large" in why
+    resource.prlimit(pod.pids[1], resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    assert pod.wait() == 0, pod.said
+    assert (small / "full" / "checkpoints" / "20").exists()
+    assert_same(measured("full"), undisturbed, SAME)
 
 
 def test_where_the_first_process_dies_the_others_end_too(start: Start) -> None:
