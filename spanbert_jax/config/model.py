@@ -1,5 +1,6 @@
 """The encoder, its heads, and how they are computed."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -104,3 +105,14 @@ class ComputeConfig:
     remat: Literal["none", "dots", "full"] = "none"
     """What the backward pass recomputes: nothing; all but matrix products; whole layers. Saves
     memory with --compute.scan-layers; unrolled, the compiler may keep what it could recompute."""
+    compiler_options: tuple[str, ...] = ()
+    """NAME=VALUE, such as xla_tpu_scoped_vmem_limit_kib=65536, beside what is set for each kind of
+    chip in spanbert_jax/training/compiler_options.py."""
+
+    def __post_init__(self) -> None:
+        for text in self.compiler_options:
+            is_pair = re.fullmatch(r"[a-z0-9_]+=.+", text) is not None
+            require(
+                is_pair, "--compute.compiler-options", text, "must be NAME=VALUE",
+                "write xla_tpu_scoped_vmem_limit_kib=65536, without dashes",
+            )  # fmt: skip

@@ -3,7 +3,7 @@
 In: an objective, the optimizer's config, batches of the host. Out: what the loop drives.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from spanbert_jax.config import OptimizerConfig
+from spanbert_jax.training.compiler_options import compiler_options
 from spanbert_jax.training.diagnosis import diagnose
 from spanbert_jax.training.mesh import (
     LOGICAL_AXIS_RULES,
@@ -78,21 +79,22 @@ def assemble(
     seed: int,
     eval_step: Callable[[Any, Any], Any],
     max_norm_ratio: float = 0.0,
+    added_compiler_options: Sequence[str] = (),
 ) -> Assembly:
     """Shard and jit what `objective` needs to be trained.
 
     example: a batch of any size that the mesh can split, for the shapes of the parameters.
-    max_norm_ratio: see `make_train_step`.
+    max_norm_ratio: see `make_train_step`. added_compiler_options: see `compiler_options`.
     """
     schedule = make_schedule(optimizer, num_steps)
     transformation = make_optimizer(optimizer, schedule)
-    example = jax.tree.map(jnp.asarray, example)
 
     def init() -> TrainState:
+        # Here, where it is traced: the mesh may be of chips that are not at hand.
+        batch = jax.tree.map(jnp.asarray, example)
         return init_state(
-            objective, transformation, batch=example, seed=seed,
-            looks_for_spikes=max_norm_ratio > 0,
-        )  # fmt: skip
+            objective, transformation, batch=batch, seed=seed, looks_for_spikes=max_norm_ratio > 0
+        )
 
     def rules(function: Any) -> Any:
         """`function` traced with the meaning of the logical axes on this mesh."""
@@ -114,15 +116,17 @@ def assemble(
         max_norm_ratio=max_norm_ratio,
     )  # fmt: skip
     rows, whole = batch_sharding(mesh), replicated(mesh)
+    options = compiler_options(mesh, added_compiler_options)
     return Assembly(
         mesh=mesh, objective=objective, seed=seed,
         abstract_state=abstract,
         init=jax.jit(rules(lambda: nn.unbox(init())), out_shardings=shardings),
         train_step=jax.jit(
             rules(train_step), in_shardings=(shardings, rows), out_shardings=(shardings, whole),
-            donate_argnums=0,
+            donate_argnums=0, compiler_options=options,
         ),
         eval_step=jax.jit(
-            rules(eval_step), in_shardings=(shardings.params, rows), out_shardings=whole
+            rules(eval_step), in_shardings=(shardings.params, rows), out_shardings=whole,
+            compiler_options=options,
         ),
     )  # fmt: skip

@@ -48,7 +48,7 @@ def build(
     return assemble(
         objective, mesh=mesh, example=example, optimizer=config.optimizer, num_steps=num_steps,
         num_microbatches=config.training.num_microbatches, seed=config.training.seed,
-        eval_step=objective.outputs,
+        eval_step=objective.outputs, added_compiler_options=config.compute.compiler_options,
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ def build(config: PretrainConfig, mesh: Mesh) -> Assembly:
         num_steps=config.training.num_steps, num_microbatches=config.training.num_microbatches,
         seed=config.training.seed, eval_step=make_eval_step(objective),
         max_norm_ratio=config.training.max_grad_norm_ratio,
+        added_compiler_options=config.compute.compiler_options,
     )  # fmt: skip
 
 
