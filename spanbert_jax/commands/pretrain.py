@@ -190,14 +190,7 @@ def train(config: PretrainConfig, manifest: Manifest, *, activity: Activity) -> 
         return beginning, RunShards(config)
 
     beginning, shards = together(opened)
-    check_same_run(
-        config,
-        {
-            "tokenizer": tokenizer.fingerprint,
-            "text": shards.fingerprint,
-            f"newest checkpoint in {config.workdir}": f"{taken}",
-        },
-    )
+    check_same_run(config, {"tokenizer": tokenizer.fingerprint, "text": shards.fingerprint})
     changes = "" if taken is None else run_folder.describe_changes(config.workdir, config)
     with (
         holding_together(config.workdir, newest=taken),

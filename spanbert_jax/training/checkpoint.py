@@ -160,6 +160,9 @@ class Checkpoints:
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             # Of saves that a killed run began, or that failed.
             cleanup_tmp_directories=True,
+            # Both would make processes wait for each other wherever one of them is opened.
+            create=False,
+            save_root_metadata=False,
             async_options=ocp.AsyncOptions(barrier_sync_fn=self._barrier),
         )
         self._opened: ocp.CheckpointManager | None = None
@@ -179,20 +182,22 @@ class Checkpoints:
         """Step of the newest complete checkpoint."""
         return newest_step(self.run_dir)
 
-    def check_room(self, state: Any) -> None:
-        """Raise `OSError` where the local disk surely cannot take one more checkpoint.
+    def check_place(self, state: Any) -> None:
+        """Raise `OSError` where the folder is gone, or its local disk has no room for `state`.
 
-        To be asked of all processes before they save: one that finds the disk full in the middle
-        of it leaves the others waiting for it.
+        To be asked of all processes before they save: one that finds it out in the middle of a save
+        leaves the others waiting for it.
         """
+        folder = checkpoint_folder(self.run_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        _ = self._manager
         if "://" in os.fspath(self.run_dir):
             return
-        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-        free = shutil.disk_usage(self.run_dir).free
-        if free < needed:
-            why = (
-                f"{os.strerror(errno.ENOSPC)}: {needed / 1e9:.1f} GB needed, {free / 1e9:.1f} free"
-            )
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        free = shutil.disk_usage(folder).free
+        # Compressed it takes nine tenths, and less where moments are zeros still.
+        if free < size / 2:
+            why = f"{os.strerror(errno.ENOSPC)}: {size / 1e9:.1f} GB to save, {free / 1e9:.1f} free"
             raise OSError(errno.ENOSPC, why)
 
     def save(
@@ -294,7 +299,7 @@ class Checkpoints:
             # It would raise once more what it has raised already.
             with contextlib.suppress(Exception):
                 manager.close()
-        # Another one cleans up, and reads what is complete; where that fails too, so does a save.
+        # The next one cleans up, and reads what is complete; where that fails, so does a save.
         with contextlib.suppress(Exception):
             self._manager.reload()
 

@@ -9,19 +9,17 @@ missing; everybody reads that word, and ends.
 
 import contextlib
 import json
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, Self
 
 from spanbert_jax.errors import RUN_AGAIN, USER_ERROR, UserError
+from spanbert_jax.training.leaving import leave
 
 _ALIVE, _FAILED, _VERDICT = "spanbert/alive/", "spanbert/failed/", "spanbert/verdict"
 _SIGNS_IN_SILENCE = 6
 """Signs of life that may get lost."""
-_SECONDS_TO_SPEAK = 2.0
 _NAMED = 4
 """Processes that are named where many are missing."""
 
@@ -32,6 +30,8 @@ class Store(Protocol):
     def key_value_set(self, key: str, value: str, allow_overwrite: bool = False) -> None: ...
 
     def key_value_dir_get(self, key: str) -> list[tuple[str, str]]: ...
+
+    def key_value_delete(self, key: str) -> None: ...
 
 
 class Sign(NamedTuple):
@@ -245,11 +245,4 @@ class Liveness:
 
 def _end_process(verdict: Verdict) -> None:
     """The main thread is inside a collective, and never comes back from it."""
-    # Where nobody reads what is printed, printing would never end.
-    timer = threading.Timer(_SECONDS_TO_SPEAK, os._exit, (verdict.exit_code,))
-    timer.daemon = True
-    timer.start()
-    print(f"spanbert: stopped: {verdict.text}", file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(verdict.exit_code)
+    leave(f"spanbert: stopped: {verdict.text}", verdict.exit_code)

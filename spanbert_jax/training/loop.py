@@ -95,7 +95,7 @@ def run_loop(
         begins = step == 0 and drive.evaluates_start
         evaluate = evaluate and (fresh or (begins and not stopped))
         ends = finished or stopped
-        due = ends or step % checkpoint.every_steps == 0 or saving.is_due_again
+        due = ends or step % checkpoint.every_steps == 0 or saving.is_due_again()
         if evaluate or due:
             meter.settle()
         if stopped:

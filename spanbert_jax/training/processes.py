@@ -13,7 +13,6 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -171,11 +170,11 @@ def reason_of_all(here: str, *, is_own: bool = True) -> str:
         return here
     texts = texts_of_all(json.dumps([not is_own, socket.gethostname(), here]))
     reasons = [
-        (is_derived, f"process {number} on {host}: {said}")
+        (is_derived, number, f"process {number} on {host}: {said}")
         for number, (is_derived, host, said) in enumerate(map(json.loads, texts))
         if said
     ]
-    return min(reasons, default=(False, ""))[1]
+    return min(reasons, default=(False, 0, ""))[2]
 
 
 def any_of_all(here: bool) -> bool:
@@ -271,21 +270,32 @@ def holding_together(run_dir: epath.PathLike, *, newest: int | None) -> Iterator
 
     Raises:
         UserError: another run holds it.
-        RunAgain: another run has saved there since, and has left.
+        RunAgain: another run has saved there since, and has left; or processes see different ones.
     """
     with contextlib.ExitStack() as held:
         together(lambda: held.enter_context(holding(run_dir)) if is_first() else None)
-        together(partial(_check_unchanged, run_dir, newest))
+        _check_unchanged(run_dir, newest)
         yield
 
 
 def _check_unchanged(run_dir: epath.PathLike, newest: int | None) -> None:
-    if (found := newest_step(run_dir)) != newest:
+    found = together(lambda: newest_step(run_dir))
+    # Before and now, as every process sees it.
+    steps = {
+        step for text in texts_of_all(json.dumps([newest, found])) for step in json.loads(text)
+    }
+    if len(steps) > 1:
         raise RunAgain(
-            f"--workdir {run_dir}: the newest checkpoint was that of step {newest} when this run "
-            f"was prepared, and is that of step {found} now: another run was at it; run the same "
-            "command again"
+            f"--workdir {run_dir}: the newest checkpoint must be the same one for all processes, "
+            f"from the first look to the last, found those of steps {_listed(steps)}: another run "
+            "was at it, or a network disk shows its hosts different things; run the same command "
+            "again"
         )
+
+
+def _listed(steps: set[int | None]) -> str:
+    """{10, None} -> 10, none"""
+    return ", ".join("none" if step is None else f"{step:,}" for step in sorted(steps, key=str))
 
 
 def _check_shared(folder: str, config: RunConfig) -> None:

@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import socket
-import sys
 import threading
 import time
 import uuid
@@ -21,6 +20,7 @@ from typing import IO, Any
 from etils import epath
 
 from spanbert_jax.errors import USER_ERROR, UserError
+from spanbert_jax.training.leaving import leave
 from spanbert_jax.training.run_folder import not_writable
 
 LOCK_FILE = "lock"
@@ -30,8 +30,7 @@ _RENEWALS = 4
 
 def _leave(why: UserError) -> None:
     """End this program where it stands: whatever it wrote now would be in another one's folder."""
-    print(f"spanbert: error: {why}", file=sys.stderr, flush=True)
-    os._exit(USER_ERROR)
+    leave(f"spanbert: error: {why}", USER_ERROR)
 
 
 @contextmanager
@@ -112,20 +111,24 @@ def leased(
         raise _held(folder, file.read_text())
     done = threading.Event()
 
-    def holder() -> str:
-        return file.read_text()
-
-    def is_ours(said: str) -> bool:
-        return json.loads(said)["id"] == own["id"]
+    def other() -> str | None:
+        """What lies there in place of our lease: another one, or "" where that has gone again."""
+        try:
+            said = file.read_text()
+            return None if json.loads(said)["id"] == own["id"] else said
+        except FileNotFoundError:
+            return ""
 
     def keep() -> None:
         while not done.wait(seconds / _RENEWALS):
-            with contextlib.suppress(Exception):  # Storage may fail now and then.
-                if is_ours(said := holder()):
+            try:
+                if (said := other()) is None:
                     renew()
-                else:
-                    on_loss(_held(folder, said))
-                    return
+            except Exception:  # Storage may fail now and then.
+                continue
+            if said is not None:
+                on_loss(_held(folder, said))
+                return
 
     thread = threading.Thread(target=keep, name="lease", daemon=True)
     thread.start()
@@ -135,7 +138,7 @@ def leased(
         done.set()
         thread.join()
         with contextlib.suppress(Exception):
-            if is_ours(holder()):
+            if other() is None:
                 file.unlink()
 
 

@@ -9,19 +9,10 @@ minutes, by the barriers of Orbax. That all wait, and not for the same, tells it
 
 import time
 from collections import Counter
-from typing import Protocol
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+from spanbert_jax.training.liveness import Store
 
-
-class Store(Protocol):
-    """Texts that all processes read and write: JAX's client of its coordinator."""
-
-    def key_value_set(self, key: str, value: str, allow_overwrite: bool = False) -> None: ...
-
-    def key_value_dir_get(self, key: str) -> list[tuple[str, str]]: ...
-
-    def key_value_delete(self, key: str) -> None: ...
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 0.1
 
 
 class LeftAlone(OSError):
@@ -29,7 +20,7 @@ class LeftAlone(OSError):
 
 
 class SaveBarrier:
-    """The `barrier_sync_fn` of Orbax' `AsyncOptions`. A process waits at one place at a time."""
+    """The `barrier_sync_fn` of Orbax' `AsyncOptions`."""
 
     def __init__(self, store: Store, *, process: int, num_processes: int) -> None:
         self._store, self._process, self._num_processes = store, process, num_processes
@@ -54,13 +45,15 @@ class SaveBarrier:
         """
         self._visits[key] += 1
         here, end = f"{key}/{self._visits[key]}", time.monotonic() + timeout_ms / 1_000
-        folder, process = self._folder(self._number), self._process
-        # In this order: whoever is seen elsewhere has been seen to arrive where it was before.
-        self._store.key_value_set(f"{folder}waiting/{process}", here, allow_overwrite=True)
-        self._store.key_value_set(f"{folder}arrived/{here}/{process}", "")
+        folder = self._folder(self._number)
+        self._store.key_value_set(f"{folder}arrived/{here}/{self._process}", "")
+        self._store.key_value_set(f"{folder}waiting/{self._process}", here, allow_overwrite=True)
         pause = _FIRST_PAUSE
+        # In this order: where all have come, it is not too late, whatever failed elsewhere.
         while not self._is_complete(here):
-            if self._is_stuck():
+            if self._has_failed() or self._is_stuck():
+                # For the rest of the save: who leaves a place after this is missed at it.
+                self._store.key_value_set(f"{folder}failed/0", "", allow_overwrite=True)
                 raise LeftAlone("another process could not write")
             if time.monotonic() > end:
                 raise TimeoutError(f"a process did not come to {key} in {timeout_ms / 1_000:g} s")
@@ -70,6 +63,9 @@ class SaveBarrier:
     def _is_complete(self, place: str) -> bool:
         arrived = self._store.key_value_dir_get(f"{self._folder(self._number)}arrived/{place}/")
         return len(arrived) == self._num_processes
+
+    def _has_failed(self) -> bool:
+        return bool(self._store.key_value_dir_get(f"{self._folder(self._number)}failed/"))
 
     def _is_stuck(self) -> bool:
         """Whether all processes wait, and not for the same."""
@@ -81,4 +77,4 @@ class SaveBarrier:
         return not any(self._is_complete(place) for place in places)
 
     def _folder(self, number: int) -> str:
-        return f"spanbert_jax/saves/{number}/"
+        return f"spanbert/saves/{number}/"

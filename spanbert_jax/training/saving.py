@@ -49,9 +49,11 @@ class Saving:
         self._why = ""
         self._has_said = self._at_end = False
 
-    @property
     def is_due_again(self) -> bool:
-        """Whether a save has failed, and it is time for the next one. To be asked at every step."""
+        """Whether a save has failed, and it is time for the next one.
+
+        Asks all processes, and waits for what has been written: all ask it at the same steps.
+        """
         if self._is_writing:
             if self._accord.ballot.cast(not self._checkpoints.is_saving):
                 self.settle()
@@ -72,7 +74,7 @@ class Saving:
         """Begin to save a state; `what` is that of `Checkpoints.save`. A failure is said."""
         self.settle()
         checkpoints = self._checkpoints
-        is_begun = self._attempt(step, lambda: checkpoints.check_room(state)) and self._attempt(
+        is_begun = self._attempt(step, lambda: checkpoints.check_place(state)) and self._attempt(
             step, lambda: checkpoints.save(step, state, score=score, **what)
         )
         if not is_begun:
@@ -105,6 +107,11 @@ class Saving:
             self.settle()
             if self.saved_step == step:
                 return
+            if not self._accord.agree(self._checkpoints.latest_step() != step):
+                # What followed has failed, such as deleting an old one.
+                self.saved_step = step
+                self._succeeded()
+                return
             if self._accord.agree(self._clock() + pause > give_up_at):
                 raise self._lost(step)
             self._sleep(pause)
@@ -120,7 +127,8 @@ class Saving:
             if cause is None:
                 raise
         why = self._accord.reason(
-            brief(cause) if cause else "", is_own=not isinstance(cause, LeftAlone)
+            (brief(cause) or type(cause).__name__) if cause else "",
+            is_own=not isinstance(cause, LeftAlone),
         )
         self._accord.ballot.clear()
         if why:

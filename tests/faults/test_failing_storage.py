@@ -120,7 +120,9 @@ def test_a_save_that_has_no_room_is_not_begun(
     with checkpoints_of(tmp_path) as checkpoints:
         saving = saving_of(checkpoints, said)
         with monkeypatch.context() as full:
-            full.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, size - 1))
+            full.setattr(
+                shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, size // 2 - 1)
+            )
             save(saving, 2)
         assert saving.saved_step == 0 and list((tmp_path / "checkpoints").iterdir()) == []
         saving.save_at_end(3, state_of(3), position=POSITION, score=None)

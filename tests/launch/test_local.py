@@ -1,4 +1,4 @@
-"""launch/local.py with programs that stand in for spanbert; the real one is in tests/processes."""
+"""launch/local.py with programs that stand in for spanbert; the real one is in tests/faults."""
 
 import importlib.util
 import os

@@ -126,7 +126,7 @@ class Run:
     # Until it is waited for.
     is_saving = True
 
-    def check_room(self, state: int) -> None:
+    def check_place(self, state: int) -> None:
         pass
 
     def wait(self) -> None:

@@ -1,4 +1,4 @@
-"""Rows of a batch on eight devices of one process; several processes are in tests/processes."""
+"""Rows of a batch on eight devices of one process; several processes are in tests/faults."""
 
 import jax
 import numpy as np

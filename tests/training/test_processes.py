@@ -1,4 +1,4 @@
-"""What one process alone does of what several do together; real ones are in tests/processes."""
+"""What one process alone does of what several do together; real ones are in tests/faults."""
 
 import json
 from collections.abc import Callable

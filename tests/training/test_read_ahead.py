@@ -73,16 +73,27 @@ def test_an_error_comes_where_its_item_is_asked_for_with_its_type_and_then_the_e
         assert list(items) == []
 
 
-@pytest.mark.parametrize("fail_at", [3, 4, 7])
-def test_a_failure_is_known_before_the_reserve_is_drawn_on(fail_at: int) -> None:
+def test_no_item_is_given_before_a_failure_would_be_known_three_items_ahead() -> None:
     """With what is left, a run reaches the step at which all of its processes stop."""
-    with ReadAhead(numbers([], fail_at=fail_at), in_reserve=3) as items:
-        for number in range(fail_at):
-            if items.failure is None and number >= fail_at - 3:
-                # It has just been waited for: known by the time that the next one is asked for.
-                until(lambda: items.failure is not None)
-                assert number == fail_at - 3
-            assert next(items) == number
+    gate, fail_at = threading.Event(), 5
+
+    def items_up_to_a_gate() -> Iterator[int]:
+        yield from range(fail_at)
+        gate.wait()
+        raise UserError("the shard is altered")
+
+    taken: list[int] = []
+    with ReadAhead(items_up_to_a_gate(), in_reserve=3) as items:
+        taker = threading.Thread(target=lambda: [taken.append(next(items)) for _ in range(3)])
+        taker.start()
+        until(lambda: taken == [0, 1])
+        time.sleep(0.2)
+        # The third one waits for what comes behind the reserve.
+        assert taken == [0, 1] and items.failure is None
+        gate.set()
+        taker.join()
+        assert taken == [0, 1, 2] and items.failure is not None
+        assert [next(items), next(items)] == [3, 4]
         with pytest.raises(UserError, match="the shard is altered"):
             next(items)
 

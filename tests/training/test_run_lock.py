@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,10 +70,31 @@ def test_a_lease_that_nobody_renews_is_taken_over_once_it_is_old(tmp_path) -> No
         assert time.monotonic() - start >= SECONDS
 
 
+OTHER = {"host": "elsewhere", "pid": 7, "id": "another"}
+
+
+def taken_over(file: Path, known: Callable[[], bool]) -> None:
+    """Another run's lease lies there, until the first one has seen it."""
+    end = time.monotonic() + 60
+    while not known():
+        assert time.monotonic() < end, "the loss was not seen"
+        # Again and again: a renewal may be on its way.
+        file.write_text(json.dumps(OTHER))
+        time.sleep(SECONDS / 10)
+
+
 def test_a_lease_that_another_run_took_ends_who_had_it_and_leaves_the_other_one_be(
     tmp_path: Path,
 ) -> None:
-    other = {"host": "elsewhere", "pid": 7, "id": "another"}
+    lost: list[str] = []
+    with leased(epath.Path(tmp_path), seconds=SECONDS, on_loss=lambda why: lost.append(f"{why}")):
+        taken_over(tmp_path / LOCK_FILE, lambda: bool(lost))
+    (why,) = lost
+    assert "must be written by one run alone, found that process 7 on elsewhere is at it" in why
+    assert json.loads((tmp_path / LOCK_FILE).read_text()) == OTHER
+
+
+def test_a_lease_is_lost_to_one_that_has_come_and_gone(tmp_path: Path) -> None:
     lost, known = [], threading.Event()
 
     def on_loss(why: UserError) -> None:
@@ -80,11 +102,10 @@ def test_a_lease_that_another_run_took_ends_who_had_it_and_leaves_the_other_one_
         known.set()
 
     with leased(epath.Path(tmp_path), seconds=SECONDS, on_loss=on_loss):
-        (tmp_path / LOCK_FILE).write_text(json.dumps(other))
-        assert known.wait(4 * SECONDS)
-    (why,) = lost
-    assert "must be written by one run alone, found that process 7 on elsewhere is at it" in why
-    assert json.loads((tmp_path / LOCK_FILE).read_text()) == other
+        (tmp_path / LOCK_FILE).unlink()
+        assert known.wait(60)
+    assert "found that another process is at it" in lost[0]
+    assert not (tmp_path / LOCK_FILE).exists()
 
 
 LOSER = """
@@ -97,17 +118,21 @@ with leased(epath.Path(sys.argv[1]), seconds=1.0):
 """
 
 
-def test_who_has_lost_the_lease_writes_nothing_more(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hears", [True, False], ids=["heard", "nobody listens"])
+def test_who_has_lost_the_lease_ends(tmp_path: Path, hears: bool) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", LOSER, str(tmp_path)], text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as loser:  # fmt: skip
-        assert loser.stdout is not None
+        assert loser.stdout is not None and loser.stderr is not None
         assert loser.stdout.readline() == "held\n"
-        (tmp_path / LOCK_FILE).write_text(json.dumps({"host": "a", "pid": 7, "id": "another"}))
-        _, said = loser.communicate(timeout=60)
-    assert loser.returncode == USER_ERROR
-    assert "spanbert: error: " in said and "must be written by one run alone" in said
+        if not hears:
+            loser.stderr.close()
+        taken_over(tmp_path / LOCK_FILE, lambda: loser.poll() is not None)
+        assert loser.returncode == USER_ERROR
+        if hears:
+            said = loser.stderr.read()
+            assert "spanbert: error: " in said and "must be written by one run alone" in said
 
 
 def test_of_two_starts_at_one_moment_one_goes_on(tmp_path: Path) -> None:

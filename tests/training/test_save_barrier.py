@@ -76,24 +76,36 @@ def test_nobody_goes_on_before_all_have_come_however_often() -> None:
     assert {name.split("/")[2] for name in store.texts} == {"2", "3"}
 
 
-@pytest.mark.parametrize("failing", [0, 2])
-def test_who_waits_for_one_that_failed_is_told(failing: int) -> None:
-    """As Orbax does: whose write fails leaves out what follows it, but for the end."""
+def orbax_save(barrier: SaveBarrier, *, fails: bool, delay: float) -> None:
+    """The barriers of a save; whose write fails leaves out what follows it, but for the end."""
+    barrier.begin()
+    come_to(barrier, "value/start", "value/end")
+    try:
+        time.sleep(delay)
+        if fails:
+            raise OSError("no room")
+        come_to(barrier, "written", "committed")
+    finally:
+        come_to(barrier, "value/start")
+        come_to(barrier, "value/end")
 
-    def save(barrier: SaveBarrier, *, fails: bool) -> None:
-        barrier.begin()
-        come_to(barrier, "start")
-        try:
-            if fails:
-                raise OSError("no room")
-            come_to(barrier, "written", "committed")
-        finally:
-            come_to(barrier, "end")
 
-    raised = saved_by(
-        Store(), *[lambda barrier, i=i: save(barrier, fails=i == failing) for i in range(3)]
-    )
+@pytest.mark.parametrize("late", [None, 0, 1, 2], ids=str)
+@pytest.mark.parametrize("failing", [0, 1, 2])
+@pytest.mark.parametrize("num_processes", [2, 3])
+def test_who_waits_for_one_that_failed_is_told(
+    num_processes: int, failing: int, late: int | None
+) -> None:
+    """Whoever comes last: the one that failed, the first one, or another one."""
+    failing %= num_processes
+
+    def save(process: int) -> Save:
+        delay = 0.5 if process == late else 0.0
+        return lambda barrier: orbax_save(barrier, fails=process == failing, delay=delay)
+
+    raised = saved_by(Store(), *map(save, range(num_processes)))
     for process, error in enumerate(raised):
+        # None came to the end of its patience.
         assert isinstance(error, OSError) and not isinstance(error, TimeoutError)
         # Who failed may be told the same at the end, where the others are not; it knows better.
         cause = storage_cause(error)

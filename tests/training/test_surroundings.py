@@ -46,7 +46,8 @@ def test_the_shell_of_salloc_is_alone_whatever_its_job_asked_for(
 
 def test_a_tpu_outside_google_cloud_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(surroundings, "_has_tpu", lambda: True)
-    for name in ("JAX_PLATFORMS", "TPU_SKIP_MDS_QUERY"):
+    told = ("TPU_SKIP_MDS_QUERY", "TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
+    for name in (*STEP, *told, "JAX_PLATFORMS"):
         monkeypatch.delenv(name, raising=False)
     assert is_one_of_several(DistributedConfig())
     monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
