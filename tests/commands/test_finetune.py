@@ -222,7 +222,7 @@ def stop_at_step(step: int) -> Any:
     """In place of `ReadAhead`: a Ctrl-C comes while the batch of `step` is read."""
 
     class Interrupted:
-        def __init__(self, batches: Any) -> None:
+        def __init__(self, batches: Any, **_: Any) -> None:
             self.batches = batches
 
         def __enter__(self) -> Any:
