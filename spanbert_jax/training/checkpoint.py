@@ -7,6 +7,7 @@ it is, whatever later starts of the run changed.
 
 import contextlib
 import errno
+import itertools
 import math
 import os
 import shutil
@@ -38,6 +39,8 @@ from spanbert_jax.training.saved_step import (
 
 # TensorStore holds a data file in memory until it is full: 2 GB of it by default.
 _DATA_FILE_BYTES = 1 << 27
+_RUNS = itertools.count()
+"""Those that this process has begun to save: a grid has many."""
 USUAL = "usual_grad_norm"
 """Of a state, where spikes are looked for: a run may begin to on its way, and cease to."""
 STEP = "step"
@@ -320,7 +323,7 @@ def _barrier() -> SaveBarrier | None:
         return None
     return SaveBarrier(
         multihost.get_jax_distributed_client(), process=jax.process_index(),
-        num_processes=jax.process_count(),
+        num_processes=jax.process_count(), run=next(_RUNS),
     )  # fmt: skip
 
 

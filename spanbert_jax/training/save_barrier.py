@@ -22,8 +22,10 @@ class LeftAlone(OSError):
 class SaveBarrier:
     """The `barrier_sync_fn` of Orbax' `AsyncOptions`."""
 
-    def __init__(self, store: Store, *, process: int, num_processes: int) -> None:
+    def __init__(self, store: Store, *, process: int, num_processes: int, run: int = 0) -> None:
+        """run: the number of the run among those that the processes train, one after the other."""
         self._store, self._process, self._num_processes = store, process, num_processes
+        self._run = run
         self._number = 0
         self._visits: Counter[str] = Counter()
         """Of this save, by key: Orbax comes to some more than once."""
@@ -77,4 +79,4 @@ class SaveBarrier:
         return not any(self._is_complete(place) for place in places)
 
     def _folder(self, number: int) -> str:
-        return f"spanbert/saves/{number}/"
+        return f"spanbert/saves/{self._run}/{number}/"

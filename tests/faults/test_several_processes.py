@@ -40,8 +40,7 @@ def undisturbed(start: Start, measured: Measured) -> dict[str, list[float]]:
         (2, 2, "--mesh.data 2 --mesh.fsdp 2"),
         # Both processes have every row: matrices are split between them.
         (2, 1, "--mesh.data 1 --mesh.tensor 2"),
-        # A step in two parts: it is the masked token that counts, wherever it is.
-        (4, 1, "--mesh.data 2 --mesh.fsdp 2 --training.num-microbatches 2"),
+        (4, 1, "--mesh.data 2 --mesh.fsdp 2"),
     ],
 )
 def test_several_processes_train_as_one_and_write_one_log(

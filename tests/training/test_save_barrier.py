@@ -73,7 +73,24 @@ def test_nobody_goes_on_before_all_have_come_however_often() -> None:
     store = Store()
     assert saved_by(store, *[save] * 4) == [None] * 4
     # Of earlier saves nothing is kept.
-    assert {name.split("/")[2] for name in store.texts} == {"2", "3"}
+    assert {name.split("/")[3] for name in store.texts} == {"2", "3"}
+
+
+def test_runs_that_follow_each_other_do_not_meet_what_the_ones_before_left() -> None:
+    store = Store()
+    for run in range(2):
+
+        def save(process: int, run: int = run) -> None:
+            barrier = SaveBarrier(store, process=process, num_processes=2, run=run)
+            barrier.begin()
+            come_to(barrier, "start", "written")
+
+        threads = [threading.Thread(target=save, args=(process,)) for process in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert {name.split("/")[2] for name in store.texts} == {"0", "1"}
 
 
 def orbax_save(barrier: SaveBarrier, *, fails: bool, delay: float) -> None:
