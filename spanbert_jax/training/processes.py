@@ -168,13 +168,17 @@ def reason_of_all(here: str, *, is_own: bool = True) -> str:
     """
     if not are_several():
         return here
-    texts = texts_of_all(json.dumps([not is_own, socket.gethostname(), here]))
-    reasons = [
-        (is_derived, number, f"process {number} on {host}: {said}")
-        for number, (is_derived, host, said) in enumerate(map(json.loads, texts))
-        if said
+    return min(_spoken(here, mark=not is_own), default=(False, 0, ""))[2]
+
+
+def _spoken(said: str, *, mark: bool) -> list[tuple[bool, int, str]]:
+    """Of the processes that say anything: mark, number, "process 1 on a: what it says"."""
+    texts = texts_of_all(json.dumps([socket.gethostname(), said, mark]))
+    return [
+        (marked, number, f"process {number} on {host}: {text}")
+        for number, (host, text, marked) in enumerate(map(json.loads, texts))
+        if text
     ]
-    return min(reasons, default=(False, 0, ""))[2]
 
 
 def any_of_all(here: bool) -> bool:
@@ -198,12 +202,11 @@ def together(action: Callable[[], T]) -> T:
         failure = error
     is_input = isinstance(failure, UserError)
     message = f"{failure}" if is_input else f"{failure!r}" if failure else ""
-    texts = texts_of_all(json.dumps([socket.gethostname(), message, is_input]))
+    spoken = _spoken(message, mark=is_input)
     if failure is not None:
         raise failure
-    for number, (host, said, is_input) in enumerate(map(json.loads, texts)):
-        if said:
-            raise (UserError if is_input else RunAgain)(f"process {number} on {host}: {said}")
+    for is_input, _, said in spoken:
+        raise (UserError if is_input else RunAgain)(said)
     return result  # type: ignore[return-value]
 
 

@@ -14,7 +14,7 @@ from spanbert_jax.training.interrupts import StopRequest
 from spanbert_jax.training.mesh import replicated
 from spanbert_jax.training.meter import STEPS_IN_FLIGHT
 from spanbert_jax.training.processes import any_of_all, are_several, reason_of_all
-from spanbert_jax.training.saved_step import Agree, alone
+from spanbert_jax.training.saved_step import Agree
 
 # Once it is known that no more can be read, a step is taken, then those until all have agreed.
 BATCHES_IN_RESERVE = STEPS_IN_FLIGHT + 1
@@ -71,24 +71,19 @@ class Reason(Protocol):
     def __call__(self, here: str, *, is_own: bool = True) -> str: ...
 
 
-def own_reason(here: str, *, is_own: bool = True) -> str:
-    """The `Reason` of a single process."""
-    return here
-
-
 @dataclass(frozen=True)
 class Accord:
     """How the processes of a run come to one decision; a single one decides by itself."""
 
-    agree: Agree = alone
-    reason: Reason = own_reason
+    agree: Agree = any_of_all
+    reason: Reason = reason_of_all
     ballot: Ballot = field(default_factory=OwnWish)
     """For what is asked while steps are taken; for the others all wait for each other."""
 
 
 def accord(mesh: Mesh) -> Accord:
     """Of the processes that there are."""
-    return Accord(any_of_all, reason_of_all, Vote(mesh)) if are_several() else Accord()
+    return Accord(ballot=Vote(mesh)) if are_several() else Accord()
 
 
 def batches_in_reserve() -> int:

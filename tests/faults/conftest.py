@@ -58,7 +58,8 @@ class Pod:
         self.process = subprocess.Popen(
             [*launch, *size, command, config, *flags], cwd=folder, stderr=self._file,
             stdout=subprocess.DEVNULL, text=True,
-            # Compiled without optimisation, as all tests, and once for all starts that are alike.
+            # Compiled without optimisation, as all tests, and once for all starts that are alike;
+            # apart from other tests, since who is killed may leave an entry half written.
             env=os.environ
             | {
                 "XLA_FLAGS": "--xla_backend_optimization_level=0",

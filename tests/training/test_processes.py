@@ -11,6 +11,7 @@ from spanbert_jax.training import processes
 from spanbert_jax.training.processes import (
     any_of_all,
     check_same_run,
+    reason_of_all,
     require_same,
     texts_of_all,
     together,
@@ -46,6 +47,18 @@ def test_a_passing_fault_of_another_process_is_a_reason_to_run_again(others_say)
     others_say(["host-1", "OSError('503')", False])
     with pytest.raises(RunAgain, match="process 1 on host-1: OSError"):
         together(lambda: 3)
+
+
+def test_of_all_reasons_the_first_that_came_of_no_other_is_told(
+    others_say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "are_several", lambda: True)
+    others_say(["host-1", "the disk is full", False])
+    told = "process 1 on host-1: the disk is full"
+    assert reason_of_all("left alone", is_own=False) == told == reason_of_all("")
+    assert reason_of_all("no such folder").endswith(": no such folder")
+    others_say(["host-1", "", False])
+    assert reason_of_all("") == ""
 
 
 def test_the_own_failure_is_raised_as_it_is(others_say) -> None:

@@ -40,18 +40,18 @@ def come_to(barrier: SaveBarrier, *keys: str) -> None:
         barrier(key=key, timeout_ms=60_000)
 
 
-def saved_by(store: Store, *saves: Save) -> list[BaseException | None]:
-    """What each process raised."""
+def saved_by(store: Store, *saves: Save, run: int = 0) -> list[BaseException | None]:
+    """What each process raised in the run of this number."""
     raised: list[BaseException | None] = [None] * len(saves)
 
-    def run(process: int, save: Save) -> None:
-        barrier = SaveBarrier(store, process=process, num_processes=len(saves))
+    def go(process: int, save: Save) -> None:
+        barrier = SaveBarrier(store, process=process, num_processes=len(saves), run=run)
         try:
             save(barrier)
         except BaseException as error:
             raised[process] = error
 
-    threads = [threading.Thread(target=run, args=each) for each in enumerate(saves)]
+    threads = [threading.Thread(target=go, args=each) for each in enumerate(saves)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -77,19 +77,13 @@ def test_nobody_goes_on_before_all_have_come_however_often() -> None:
 
 
 def test_runs_that_follow_each_other_do_not_meet_what_the_ones_before_left() -> None:
+    def save(barrier: SaveBarrier) -> None:
+        barrier.begin()
+        come_to(barrier, "start", "written")
+
     store = Store()
     for run in range(2):
-
-        def save(process: int, run: int = run) -> None:
-            barrier = SaveBarrier(store, process=process, num_processes=2, run=run)
-            barrier.begin()
-            come_to(barrier, "start", "written")
-
-        threads = [threading.Thread(target=save, args=(process,)) for process in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        assert saved_by(store, save, save, run=run) == [None, None]
     assert {name.split("/")[2] for name in store.texts} == {"0", "1"}
 
 
