@@ -26,7 +26,7 @@ from spanbert_jax.command_line.help import (
 from spanbert_jax.config import FinetuneConfig
 from spanbert_jax.config.files import load_task_file, nearest
 from spanbert_jax.config.predict import AskConfig
-from spanbert_jax.config.tasks import TaskConfig, check_fixed
+from spanbert_jax.config.tasks import TaskConfig, check_fixed, of_another_dev
 from spanbert_jax.errors import UserError
 
 _VERBS: dict[str, tuple[AskConfig, str]] = {
@@ -50,8 +50,9 @@ def evaluate(arguments: list[str]) -> int:
     if file := _value_of("--task-file", arguments):
         load_task_file(file)
     task = _task_of(checkpoint)
+    asked = of_another_dev(task) if _value_of("--task.dev", arguments) else task
     config = parse_flags(
-        EvaluateArguments(task=task), arguments, prog=f"spanbert evaluate {checkpoint}",
+        EvaluateArguments(task=asked), arguments, prog=f"spanbert evaluate {checkpoint}",
         about=EVALUATE_HELP,
     )  # fmt: skip
     check_fixed(task, config.task)

@@ -79,8 +79,12 @@ def from_tree(tree: Any) -> RunConfig:
         UserError: a field or a task this version does not know, or a value of another type.
         ConfigError: a value out of range.
     """
-    is_of_task = isinstance(tree, dict) and "task" in tree
-    return _read(tree, FinetuneConfig if is_of_task else PretrainConfig, "")
+    return _read(tree, FinetuneConfig if has_task(tree) else PretrainConfig, "")
+
+
+def has_task(tree: Any) -> bool:
+    """Whether what `to_tree` made is of a run of fine-tuning, of whatever task."""
+    return isinstance(tree, dict) and "task" in tree
 
 
 def model_from_tree(tree: Any) -> ModelConfig:

@@ -7,7 +7,7 @@ import jax
 from etils import epath
 
 from spanbert_jax.config import ModelConfig, PretrainConfig
-from spanbert_jax.config.json import RunConfig, from_tree, model_from_tree
+from spanbert_jax.config.json import RunConfig, from_tree, has_task, model_from_tree
 from spanbert_jax.errors import UserError
 from spanbert_jax.training.checkpoint import STEP, check_layout, saved_step, saved_steps
 from spanbert_jax.training.run_folder import CHECKPOINT_FOLDER, TOKENIZER_FOLDER
@@ -17,8 +17,8 @@ from spanbert_jax.training.saved_step import METRICS, SavedStep
 class LoadedRun(NamedTuple):
     """A model as a run left it."""
 
-    config: RunConfig
-    """That the checkpoint was made with."""
+    config_tree: dict[str, Any]
+    """That the checkpoint was made with, as JSON keeps it."""
     params: Any
     step: int
     tokenizer_fingerprint: str
@@ -29,18 +29,28 @@ class LoadedRun(NamedTuple):
     """Of a fine-tuned model: what its evaluation tuned."""
 
     @property
+    def config(self) -> RunConfig:
+        """That the checkpoint was made with.
+
+        Raises:
+            UserError: it is of a task that nobody has defined here. The model needs no task.
+        """
+        return from_tree(self.config_tree)
+
+    @property
     def pretrain_config(self) -> PretrainConfig:
         """The config of a run of pretraining.
 
         Raises:
             UserError: the run is one of fine-tuning, whose model has the head of its task alone.
         """
-        if isinstance(self.config, PretrainConfig):
-            return self.config
+        config = self.config
+        if isinstance(config, PretrainConfig):
+            return config
         raise UserError(
-            f"{self.config.workdir}: must hold a pretrained model with its heads, found one that "
-            f"was fine-tuned for the task {self.config.task.name}; name the run it began with, "
-            f"{self.config.init_from}, or ask this one with spanbert evaluate and spanbert predict"
+            f"{config.workdir}: must hold a pretrained model with its heads, found one that was "
+            f"fine-tuned for the task {config.task.name}; name the run it began with, "
+            f"{config.init_from}, or ask this one with spanbert evaluate and spanbert predict"
         )
 
     def check_tokenizer(self, fingerprint: str) -> None:
@@ -70,17 +80,15 @@ def load_run(run_dir: epath.PathLike, *, step: int | None = None) -> LoadedRun:
         step = _step_to_use(run_dir, kept)
     saved = saved_step(run_dir, step)
     origin = saved.item("origin")
-    is_pretraining = isinstance(config := from_tree(origin["config"]), PretrainConfig)
+    is_of_task = has_task(origin["config"])
     return LoadedRun(
-        config,
+        origin["config"],
         _restore_params(saved),
         step,
         origin["tokenizer_fingerprint"],
-        model=config.model
-        if isinstance(config, PretrainConfig)
-        else model_from_tree(origin["model"]),
+        model=model_from_tree((origin if is_of_task else origin["config"])["model"]),
         tables=origin.get("tables", {}),
-        settings={} if is_pretraining else saved.item("settings"),
+        settings=saved.item("settings") if is_of_task else {},
     )
 
 
@@ -106,7 +114,7 @@ def _step_to_use(run_dir: epath.PathLike, kept: list[int]) -> int:
     ones the first, and the newest without any.
     """
     newest = saved_step(run_dir, kept[-1])
-    if isinstance(from_tree(newest.item("origin")["config"]), PretrainConfig):
+    if not has_task(newest.item("origin")["config"]):
         return kept[-1]
     scores = {step: _score(saved_step(run_dir, step)) for step in kept}
     measured = [step for step in kept if not math.isnan(scores[step])]

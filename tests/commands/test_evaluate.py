@@ -13,6 +13,9 @@ from spanbert_jax.commands.row_progress import RowProgress
 from spanbert_jax.config.evaluate import EvaluateConfig
 from spanbert_jax.config.files import load_module
 from spanbert_jax.config.tasks import GlueConfig, SquadConfig, TaskConfig
+from spanbert_jax.config.tasks import task as task_configs
+from spanbert_jax.errors import UserError
+from spanbert_jax.weights.loading import read_pretrained
 
 CONTEXT = "ada lovelace was born in london . she wrote the first program in paris ."
 FILES = {"predictions.json", "nbest_predictions.json", "null_odds.json", "scores.json"}
@@ -180,6 +183,36 @@ def test_submission_files_are_written_where_there_is_a_server(
     assert "--task.glue-task wnli: must be as the checkpoint was trained, with rte" in message
 
 
+def test_a_file_of_ones_own_is_evaluated_without_the_mismatched_dev_of_the_checkpoint(
+    tmp_path, save_fine_tuned, capsys
+):
+    def write(name: str, *, known: bool) -> Path:
+        lines = [["index", "pairID", "sentence1", "sentence2", "gold_label"]]
+        for number, label in enumerate(("neutral", "entailment")):
+            lines.append([str(number), f"{name}-{number}", "ada wrote", "ada was bad", label])
+        path = tmp_path / f"{name}.tsv"
+        path.write_text("".join("\t".join(line[: None if known else -1]) + "\n" for line in lines))
+        return path
+
+    dev, mismatched = (write(f"dev_{part}", known=True) for part in ("matched", "mismatched"))
+    test = write("test_matched", known=False)
+    task = GlueConfig(
+        glue_task="mnli", train=str(dev), dev=str(dev), dev_mismatched=str(mismatched),
+        max_length=32,
+    )  # fmt: skip
+    run = save_fine_tuned(tmp_path / "mnli", task)
+    assert main(["evaluate", str(run), "--task.dev", str(test), "--submission"]) == 0
+    assert "no answers are known" in capsys.readouterr().out
+    files = list((run / "evaluations" / "test_matched" / "submission").iterdir())
+    assert [file.name for file in files] == ["MNLI-m.tsv"]
+    assert main(["evaluate", str(run), "--task.dev", str(mismatched)]) == 0
+    assert read(run / "evaluations" / "dev_mismatched" / "scores.json")["num_examples"] == 2
+    assert main(["evaluate", str(run)]) == 0
+    assert read(run / "evaluations" / "dev_matched" / "scores.json")["num_examples"] == 4
+    twice = ["--task.dev", str(mismatched), "--task.dev-mismatched", str(mismatched)]
+    assert "must be another file than --task.dev" in refused(capsys, str(run), *twice)
+
+
 def test_a_task_of_ones_own_is_evaluated_by_its_file(tmp_path, save_fine_tuned, capsys):
     data = tmp_path / "dev.jsonl"
     data.write_text(json.dumps({"words": ["ada", "was", "river"], "odd": 2}) + "\n")
@@ -189,6 +222,19 @@ def test_a_task_of_ones_own_is_evaluated_by_its_file(tmp_path, save_fine_tuned, 
     assert "dev.jsonl: accuracy " in capsys.readouterr().out
     (line,) = (run / "evaluations" / "dev" / "predictions.jsonl").read_text().splitlines()
     assert json.loads(line)["prediction"] in (0, 1, 2)
+
+
+def test_a_model_of_a_task_that_is_not_defined_here_is_still_something_to_begin_with(
+    tmp_path, save_fine_tuned, monkeypatch
+):
+    data = tmp_path / "dev.jsonl"
+    data.write_text(json.dumps({"words": ["ada", "was", "river"], "odd": 2}) + "\n")
+    task = load_module(ODD_WORD).OddWordConfig(train=str(data), dev=str(data), max_length=32)
+    run = save_fine_tuned(tmp_path / "run", task)
+    monkeypatch.delitem(task_configs._KNOWN, task.name)
+    assert "encoder" in read_pretrained(run).params
+    with pytest.raises(UserError, match=f"task {task.name}: .* that --task-file names"):
+        spanbert_jax.load(run)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from spanbert_jax.config import (
     PrepareConfig,
     PretrainConfig,
 )
+from spanbert_jax.config.json import to_tree
 from spanbert_jax.corpus.tokenizers import Tokenizer, load_tokenizer, train_tokenizer
 from spanbert_jax.data.batch import PretrainBatch, empty_batch
 from spanbert_jax.model.pretraining import SpanBert
@@ -110,7 +111,7 @@ def exported(tmp_path) -> Callable[[ModelConfig, Tokenizer], tuple[Path, dict]]:
         blocks = "sentence_pair" if model.next_sentence_head else "document"
         data = DataConfig(sequence_length=LENGTH, blocks=blocks)
         config = PretrainConfig(model=model, data=data)
-        run = LoadedRun(config, params, 3, tokenizer.fingerprint, config.model)
+        run = LoadedRun(to_tree(config), params, 3, tokenizer.fingerprint, config.model)
         export_run(tmp_path / "exported", run, tokenizer, card=Card("tiny"))
         return tmp_path / "exported", params
 

@@ -8,6 +8,7 @@ import pytest
 
 from spanbert_jax.commands import predict
 from spanbert_jax.config import PretrainConfig
+from spanbert_jax.config.json import to_tree
 from spanbert_jax.config.predict import FillConfig
 from spanbert_jax.errors import UserError
 from spanbert_jax.tasks.fill import Candidate, FilledSpan, FilledText, Opinions
@@ -28,7 +29,7 @@ def asked(monkeypatch):
 
     def load_run(folder, *, step: int | None) -> LoadedRun:
         config = PretrainConfig(workdir=f"step {step}")
-        return LoadedRun(config, f"params of {folder}", 7, "abc", config.model)
+        return LoadedRun(to_tree(config), f"params of {folder}", 7, "abc", config.model)
 
     def load_tokenizer(folder) -> SimpleNamespace:
         return SimpleNamespace(fingerprint="abc" if "runs/a/" in str(folder) else "xyz")

@@ -8,7 +8,12 @@ from spanbert_jax.config.tasks.question_answering import (
 )
 from spanbert_jax.config.tasks.relation import RelationConfig, SemEvalConfig, TacredConfig
 from spanbert_jax.config.tasks.tagging import TaggingConfig
-from spanbert_jax.config.tasks.task import TaskConfig, check_fixed, task_config_of
+from spanbert_jax.config.tasks.task import (
+    TaskConfig,
+    check_fixed,
+    of_another_dev,
+    task_config_of,
+)
 
 __all__ = [
     "GlueConfig",
@@ -22,5 +27,6 @@ __all__ = [
     "TaskConfig",
     "TextClassificationConfig",
     "check_fixed",
+    "of_another_dev",
     "task_config_of",
 ]

@@ -121,6 +121,7 @@ class GlueConfig(TaskConfig):
     name = "glue"
     definition = "spanbert_jax.tasks.classification.glue:Glue"
     fixed = ("glue_task",)
+    beside_dev = ("dev_mismatched",)
 
     glue_task: GlueName = "sst2"
     """Which of the nine."""
@@ -133,6 +134,10 @@ class GlueConfig(TaskConfig):
         require(
             not self.dev_mismatched or self.glue_task == "mnli", "--task.dev-mismatched",
             self.dev_mismatched, f"is of mnli alone, not of {self.glue_task}", "leave it out",
+        )  # fmt: skip
+        require(
+            not self.dev_mismatched or self.dev_mismatched != self.dev, "--task.dev-mismatched",
+            self.dev_mismatched, "must be another file than --task.dev", "leave it out",
         )  # fmt: skip
 
     @property

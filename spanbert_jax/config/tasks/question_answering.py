@@ -20,8 +20,8 @@ class QuestionAnsweringConfig(TaskConfig):
     doc_stride: int = 128
     """Tokens of the context by which a window begins later than the one before (appendix B)."""
     answerless_windows: float = 1.0
-    """Share of the windows without the answer that are trained on, of questions that have one; the
-    released code trains on all. Of whole papers nearly all windows lack it."""
+    """Share of the windows without the answer that are trained on, of questions that another window
+    answers; the released code trains on all. Of whole papers nearly all windows lack it."""
     n_best: int = 20
     """Starts and ends that are tried in each window, and answers that are kept of a question."""
     max_answer_length: int = 30

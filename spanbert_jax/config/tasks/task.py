@@ -1,5 +1,6 @@
 """What every task is told: where its data lie, and how long its rows may be."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +21,8 @@ class TaskConfig:
 
     fixed: ClassVar[tuple[str, ...]] = ()
     """Fields that a fine-tuned model depends on: whoever asks it cannot change them."""
+    beside_dev: ClassVar[tuple[str, ...]] = ()
+    """Fields that name files read with `dev`: whoever asks about another file means that alone."""
 
     train: str = ""
     """What is trained on: a file (local or gs://), in the form that the task reads."""
@@ -60,6 +63,14 @@ def task_config_of(name: str) -> type[TaskConfig]:
             "that --task-file names"
         )
     return _KNOWN[name]
+
+
+def of_another_dev(trained: TaskConfig) -> TaskConfig:
+    """A checkpoint's task for whoever names a file of his own, without those read beside the old
+    one.
+    """
+    defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(trained)}
+    return dataclasses.replace(trained, **{name: defaults[name] for name in trained.beside_dev})
 
 
 def check_fixed(trained: TaskConfig, asked: TaskConfig) -> None:

@@ -15,7 +15,6 @@ from jaxtyping import Bool, Int32
 from spanbert_jax.config.tasks import QuestionAnsweringConfig
 from spanbert_jax.corpus.tokenizers import Tokenizer
 from spanbert_jax.data.batch import TaskRow
-from spanbert_jax.errors import UserError
 from spanbert_jax.tasks.question_answering.contexts import Context, Encoded
 
 
@@ -104,14 +103,16 @@ def rows_of(
     spans = window_spans(num_tokens, room=room, stride=config.doc_stride)
     flags = [] if training else max_context_flags(spans, num_tokens)
     answer = _answer_tokens(encoded) if training else None
+    # Where no window holds the answer, all are kept, as of a question without one.
+    some_answered = any(_holds(answer, start, length) for start, length in spans)
     for index, (start, length) in enumerate(spans):
         fields: dict[str, Any] = {}
         notes: Window | Trained
         if training:
-            notes = Trained(cut, answer is not None)
+            notes = Trained(cut, encoded.question.span is not None)
             fields = _labels(answer, start=start, length=length, first=first)
-            is_answerless = answer is not None and not fields["answer_end"]
-            if is_answerless and not _is_kept(encoded.question.id, index, config):
+            is_beside = some_answered and not _holds(answer, start, length)
+            if is_beside and not _is_kept(encoded.question.id, index, config):
                 continue
         else:
             notes = Window(context, index, start, length, first, flags[index], cut)
@@ -137,22 +138,22 @@ def _is_kept(question_id: str, window: int, config: QuestionAnsweringConfig) -> 
 
 
 def _answer_tokens(encoded: Encoded) -> tuple[int, int] | None:
+    """First and last token of the answer; None where there is none, or the tokenizer drops all of
+    its characters.
+    """
     span = encoded.question.span
-    if span is None:
-        return None
-    found = encoded.context.tokens_of(*span)
-    if found is None:
-        raise UserError(
-            f"question {encoded.question.id}: its answer must be of characters that the tokenizer "
-            f"knows, found none in {encoded.context.text[slice(*span)]!r:.60}; leave it out"
-        )
-    return found
+    return None if span is None else encoded.context.tokens_of(*span)
+
+
+def _holds(answer: tuple[int, int] | None, start: int, length: int) -> bool:
+    """_holds((7, 8), 5, 6) -> True; _holds((7, 8), 5, 3) -> False"""
+    return answer is not None and answer[0] >= start and answer[1] < start + length
 
 
 def _labels(
     answer: tuple[int, int] | None, *, start: int, length: int, first: int
 ) -> dict[str, np.int32]:
     """_labels((7, 8), start=5, length=6, first=4) -> 6, 7; a window without it -> 0, 0"""
-    inside = answer is not None and answer[0] >= start and answer[1] < start + length
-    begin, end = (each - start + first for each in answer) if inside and answer else (0, 0)
+    inside = answer if _holds(answer, start, length) else None
+    begin, end = (each - start + first for each in inside) if inside else (0, 0)
     return {"answer_start": np.int32(begin), "answer_end": np.int32(end)}

@@ -9,6 +9,7 @@ import pytest
 from spanbert_jax.config.tasks import TextClassificationConfig
 from spanbert_jax.errors import ConfigError, UserError
 from spanbert_jax.tasks.classification.kinds import Prediction
+from spanbert_jax.tasks.classification.prediction_files import text_mark
 from spanbert_jax.tasks.classification.task import TextClassification
 from spanbert_jax.tasks.task import Verdict, load_task
 
@@ -221,9 +222,12 @@ def test_predictions_are_a_table_that_is_read_and_scored_again(reviews, tmp_path
     answers = verdict("positive", "negative", "negative", "negative", probabilities=(0.75, 0.25))
     (name, table), *rest = task.prediction_files(examples, answers, tables=tables).items()
     assert (name, rest) == ("predictions.tsv", [])
-    assert table.splitlines()[:3] == [
-        "id\tprediction\tprobability", "0\tpositive\t0.250000", "1\tnegative\t0.750000",
+    lines = [line.split("\t") for line in table.splitlines()]
+    assert [line[:3] for line in lines[:3]] == [
+        ["id", "prediction", "probability"],
+        ["0", "positive", "0.250000"], ["1", "negative", "0.750000"],
     ]  # fmt: skip
+    assert [line[3] for line in lines] == ["text_sha256", *map(text_mark, examples)]
     path = write(tmp_path / "predictions.tsv", table.splitlines())
     again = task.read_predictions(path, examples)
     assert [each.answer for each in again.predictions] == [
@@ -232,6 +236,23 @@ def test_predictions_are_a_table_that_is_read_and_scored_again(reviews, tmp_path
     assert again.scores["accuracy"] == 75.0 == task.score(
         examples, answers.predictions, tables["labels"]
     )["accuracy"]  # fmt: skip
+
+
+def test_predictions_for_other_texts_are_refused_though_their_numbers_are_the_same(tmp_path):
+    task = task_of()
+    lines = ["text,label", "fine,positive", "bad,negative"]
+    examples = task.read(write(tmp_path / "a.csv", lines), training=False).examples
+    others = write(tmp_path / "b.csv", [lines[0], lines[1], "worse,negative"])
+    answers = verdict("positive", "negative", probabilities=(0.5, 0.5))
+    tables = {"labels": ["negative", "positive"]}
+    table = task.prediction_files(examples, answers, tables=tables)["predictions.tsv"].splitlines()
+    assert table[1].endswith("\td14a58bae804a2b8")
+    path = write(tmp_path / "predictions.tsv", table)
+    with pytest.raises(UserError, match=r"predictions.tsv:3: must be of the text of example 1"):
+        task.read_predictions(path, task.read(others, training=False).examples)
+    by_ids_alone = [line.rpartition("\t")[0] for line in table]
+    path = write(tmp_path / "predictions.tsv", by_ids_alone)
+    assert task.read_predictions(path, examples).scores["accuracy"] == 100.0
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from spanbert_jax.corpus.tokenizers.sentence_piece import train_sentencepiece
 from spanbert_jax.errors import ConfigError, UserError
 from spanbert_jax.tasks.question_answering.contexts import encode_contexts, encode_questions
 from spanbert_jax.tasks.question_answering.question import Question
+from spanbert_jax.tasks.question_answering.squad import Squad
 from spanbert_jax.tasks.question_answering.windows import (
     max_context_flags,
     question_room,
@@ -67,6 +68,20 @@ def test_a_share_of_the_windows_without_the_answer_is_trained_on_and_all_with_it
     unanswerable = Question("q", "Who wrote?", context, span=None, known=True)
     all_kept = rows(unanswerable, word_pieces, training=True, answerless_windows=0.0, **sizes)
     assert len(all_kept) == len(every)
+
+
+def test_a_question_that_no_window_answers_keeps_all_of_them_and_is_told_of(word_pieces):
+    """One whose answer is longer than a window, and one whose answer the tokenizer drops."""
+    accent = CONTEXT.replace("1843", "\u0301")
+    place = accent.index("\u0301")
+    for context, span in ((CONTEXT, (0, len(CONTEXT))), (accent, (place, place + 1))):
+        question = Question("q", "who?", context, span=span, known=True)
+        sizes = {"max_length": 12, "doc_stride": 2}
+        found = rows(question, word_pieces, training=True, answerless_windows=0.0, **sizes)
+        assert len(found) > 1
+        assert {int(row.fields["answer_end"]) for row in found} == {0}
+        (remark,) = Squad(SquadConfig(**sizes)).remarks(found, tables={})
+        assert "no window holds all of their answer" in remark
 
 
 def test_a_row_is_question_and_context_in_two_segments(word_pieces):
