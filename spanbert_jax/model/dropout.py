@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, UInt32
 Seed = UInt32[Array, "2"]
 
 
-def _mix(bits: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
+def mix(bits: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
     """Spread every input bit over all output bits: a bijection of two xor-shift-multiplies."""
     bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D)
     bits = (bits ^ (bits >> 15)) * jnp.uint32(0x846CA68B)
@@ -30,10 +30,21 @@ def keep_mask(seed: Seed, *, shape: tuple[int, ...], rate: float) -> Bool[Array,
     than 2^32 elements do not repeat themselves.
     """
     num_rows, num_columns = int(np.prod(shape[:-1])), shape[-1]
-    rows = _mix(jnp.arange(num_rows, dtype=jnp.uint32) ^ seed[0]).reshape(*shape[:-1], 1)
-    columns = jnp.arange(num_columns, dtype=jnp.uint32) * jnp.uint32(0x9E3779B1) + seed[1]
-    threshold = min(round((1.0 - rate) * 2**32), 2**32 - 1)
-    return _mix(rows ^ columns) < jnp.uint32(threshold)
+    rows = mix(jnp.arange(num_rows, dtype=jnp.uint32) ^ seed[0]).reshape(*shape[:-1], 1)
+    columns = column_bits(jnp.arange(num_columns, dtype=jnp.uint32), seed[1])
+    return mix(rows ^ columns) < keep_threshold(rate)
+
+
+def column_bits(
+    columns: UInt32[Array, "*shape"], seed: UInt32[Array, ""]
+) -> UInt32[Array, "*shape"]:
+    """What a column adds to the hash of its rows: a multiple of 2^32 over the golden ratio."""
+    return columns * jnp.uint32(0x9E3779B1) + seed
+
+
+def keep_threshold(rate: float) -> UInt32[Array, ""]:
+    """Hashes below it are kept."""
+    return jnp.uint32(min(round((1.0 - rate) * 2**32), 2**32 - 1))
 
 
 def dropout(values: Float[Array, "..."], *, seed: Seed | None, rate: float) -> Float[Array, "..."]:
@@ -46,8 +57,9 @@ def dropout(values: Float[Array, "..."], *, seed: Seed | None, rate: float) -> F
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _dropout(values: Float[Array, "..."], seed: Seed, rate: float) -> Float[Array, "..."]:
-    keep = keep_mask(seed, shape=values.shape, rate=rate)
-    return jnp.where(keep, values * (1.0 / (1.0 - rate)), 0.0).astype(values.dtype)
+    with jax.named_scope("dropout"):
+        keep = keep_mask(seed, shape=values.shape, rate=rate)
+        return jnp.where(keep, values * (1.0 / (1.0 - rate)), 0.0).astype(values.dtype)
 
 
 def _dropout_forward(

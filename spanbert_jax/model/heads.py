@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -16,7 +17,7 @@ from spanbert_jax.model.layers import Hidden, bias_init, gelu, layer_norm, matri
 from spanbert_jax.model.linear import Linear, table_product_float32
 
 Slots = Float[Array, "batch predictions embed"]
-Logits = Float[Array, "batch predictions vocab"]
+Logits = Float[Array, "batch objectives predictions vocab"]
 Pooled = Float[Array, "batch embed"]
 
 
@@ -84,16 +85,17 @@ class HeadOutput(NamedTuple):
     bias: Float[Array, " vocab"]
 
 
-def tied_logits(heads: Sequence[HeadOutput], *, table: Float[Array, "vocab embed"]) -> list[Logits]:
+def tied_logits(heads: Sequence[HeadOutput], *, table: Float[Array, "vocab embed"]) -> Logits:
     """Float32 logits of every head, by one product with the token embedding table.
 
     The table is the largest matrix of the model: together the heads read it once, and write its
     gradient once.
     """
-    slots = jnp.stack([head.slots for head in heads], axis=1)
-    logits = table_product_float32(slots, table.astype(slots.dtype))
-    logits = nn.with_logical_constraint(logits, ("batch", None, None, "vocab"))
-    return [logits[:, i] + head.bias for i, head in enumerate(heads)]
+    with jax.named_scope("tied_logits"):
+        slots = jnp.stack([head.slots for head in heads], axis=1)
+        biases = jnp.stack([head.bias for head in heads])
+        logits = table_product_float32(slots, table.astype(slots.dtype)) + biases[:, None]
+        return nn.with_logical_constraint(logits, ("batch", None, None, "vocab"))
 
 
 class MaskedLanguageHead(nn.Module):

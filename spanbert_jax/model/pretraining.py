@@ -6,7 +6,6 @@ In: the arrays of a batch. Out: vocabulary logits at the prediction slots, logit
 from typing import NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -20,22 +19,31 @@ from spanbert_jax.model.heads import (
     gather_positions,
     tied_logits,
 )
+from spanbert_jax.model.platform import platform
 
 
 class PretrainLogits(NamedTuple):
     """Float32 logits of each objective, None of those that the model has no head for."""
 
-    mlm: Float[Array, "batch predictions vocab"]
-    span_boundary: Float[Array, "batch predictions vocab"] | None = None
+    vocabulary: Float[Array, "batch objectives predictions vocab"]
+    """Of the masked language model and, where there is one, of the span-boundary head. In one
+    array: cut in two, each half would be written and read once more."""
     next_sentence: Float[Array, "batch 2"] | None = None
 
+    @property
+    def mlm(self) -> Float[Array, "batch predictions vocab"]:
+        return self.vocabulary[:, 0]
 
-def compute_dtype(compute: ComputeConfig, platform: str | None = None) -> jnp.dtype:
-    """Dtype of matrix products: as configured, or what `platform` (default: JAX's) is good at."""
+    @property
+    def span_boundary(self) -> Float[Array, "batch predictions vocab"] | None:
+        return self.vocabulary[:, 1] if self.vocabulary.shape[1] > 1 else None
+
+
+def compute_dtype(compute: ComputeConfig) -> jnp.dtype:
+    """Dtype of matrix products: as configured, or what the devices are good at."""
     if compute.dtype != "auto":
         return jnp.dtype(compute.dtype)
-    on_cpu = (platform or jax.default_backend()) == "cpu"
-    return jnp.dtype(jnp.float32 if on_cpu else jnp.bfloat16)
+    return jnp.dtype(jnp.float32 if platform() == "cpu" else jnp.bfloat16)
 
 
 class SpanBert(nn.Module):
@@ -76,13 +84,12 @@ class SpanBert(nn.Module):
             if self.config.next_sentence_head:
                 head = NextSentenceHead(self.config, name="next_sentence_head")
                 next_sentence = head(pooled)
-        if not self.config.span_boundary_head:
-            (mlm_logits,) = tied_logits([mlm], table=table)
-            return PretrainLogits(mlm_logits, None, next_sentence)
-        span_boundary = SpanBoundaryHead(self.config, dtype, name="span_boundary_head")(
-            gather_positions(hidden, boundary_left),
-            right=gather_positions(hidden, boundary_right),
-            offset=boundary_offset,
-        )
-        mlm_logits, boundary_logits = tied_logits([mlm, span_boundary], table=table)
-        return PretrainLogits(mlm_logits, boundary_logits, next_sentence)
+        heads = [mlm]
+        if self.config.span_boundary_head:
+            span_boundary = SpanBoundaryHead(self.config, dtype, name="span_boundary_head")(
+                gather_positions(hidden, boundary_left),
+                right=gather_positions(hidden, boundary_right),
+                offset=boundary_offset,
+            )
+            heads.append(span_boundary)
+        return PretrainLogits(tied_logits(heads, table=table), next_sentence)

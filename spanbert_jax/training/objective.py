@@ -14,7 +14,12 @@ import jax.numpy as jnp
 from spanbert_jax.config import ObjectiveConfig
 from spanbert_jax.data.batch import PretrainBatch
 from spanbert_jax.model.layer_stack import unstack_layers
-from spanbert_jax.model.losses import WeightedSums, cross_entropy
+from spanbert_jax.model.losses import (
+    TargetLosses,
+    WeightedSums,
+    cross_entropy,
+    target_losses,
+)
 from spanbert_jax.model.pretraining import SpanBert
 
 Params = dict
@@ -53,12 +58,14 @@ class PretrainObjective:
             deterministic=dropout_key is None,
             rngs={} if dropout_key is None else {"dropout": dropout_key},
         )
-        targets = batch.masked_ids
-        sums = {"mlm": cross_entropy(logits.mlm, target_ids=targets, weights=batch.masked_weights)}
-        if logits.span_boundary is not None:
-            sums["sbo"] = cross_entropy(
-                logits.span_boundary, target_ids=targets, weights=batch.boundary_weights
-            )
+        weights = {"mlm": batch.masked_weights, "sbo": batch.boundary_weights}
+        num_objectives = logits.vocabulary.shape[1]
+        target_ids = jnp.repeat(batch.masked_ids[:, None], num_objectives, axis=1)
+        losses = target_losses(logits.vocabulary, target_ids)
+        sums = {
+            name: TargetLosses(losses.nats[:, i], losses.hits[:, i]).sums(weights[name])
+            for i, name in enumerate(("mlm", "sbo")[:num_objectives])
+        }
         if logits.next_sentence is not None:
             labels, is_pair = batch.next_sentence_label, _is_pair(batch)
             sums["nsp"] = cross_entropy(

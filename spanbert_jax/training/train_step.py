@@ -74,15 +74,19 @@ def make_train_step(
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         gradients, sums = _accumulate(objective, state.params, batch, num_microbatches, key)
-        norm = optax.tree.norm(gradients)
+        with jax.named_scope("optimizer"):
+            norm = optax.tree.norm(gradients)
         usual, taken = _judge(state, norm, max_norm_ratio)
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
-        proposed = (optax.apply_updates(state.params, updates), optimizer_state)
-        params, optimizer_state = jax.tree.map(
-            lambda new, old: jnp.where(taken, new, old),
-            proposed,
-            (state.params, state.optimizer_state),
-        )
+        with jax.named_scope("optimizer"):
+            updates, optimizer_state = optimizer.update(
+                gradients, state.optimizer_state, state.params
+            )
+            proposed = (optax.apply_updates(state.params, updates), optimizer_state)
+            params, optimizer_state = jax.tree.map(
+                lambda new, old: jnp.where(taken, new, old),
+                proposed,
+                (state.params, state.optimizer_state),
+            )
         skipped = state.skipped_steps + jnp.where(taken, 0, 1)
         metrics = {
             "loss": total_loss(sums, objective.scales(batch)),
