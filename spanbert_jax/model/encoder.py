@@ -1,14 +1,23 @@
 """The stack of layers. In: token ids. Out: hidden states and the tied embedding table."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, UInt32
+from jaxtyping import Array, Float, Int, UInt32
 
 from spanbert_jax.config import ComputeConfig, ModelConfig
-from spanbert_jax.model.layers import Embeddings, Hidden, TransformerLayer, attention_mask
+from spanbert_jax.model.attention import attention_for
+from spanbert_jax.model.layers import (
+    Documents,
+    Embeddings,
+    Hidden,
+    TransformerLayer,
+    attention_mask,
+)
 
 REMAT_POLICIES = {
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -52,29 +61,30 @@ class Encoder(nn.Module):
             token_ids, position_ids=position_ids, segment_ids=segment_ids, seed=embedding_seed
         )
         layers = self._scanned if self.compute.scan_layers else self._unrolled
-        return layers(hidden, attention_mask(document_ids), layer_seeds), table
+        documents = Documents(document_ids, attention_mask(document_ids))
+        return layers(hidden, documents, layer_seeds), table
 
     def _unrolled(
         self,
         hidden: Hidden,
-        mask: Bool[Array, "batch 1 length length"],
+        documents: Documents,
         seeds: UInt32[Array, "layers 3 2"] | None,
     ) -> Hidden:
         self.sow("intermediates", "hidden_states", hidden)
         for index in range(self.config.num_layers):
-            layer = self._layer()(self.config, self.dtype, name=f"layer_{index}")
-            hidden = layer(hidden, mask, None if seeds is None else seeds[index])
+            layer = self._layer(hidden.shape[1])(name=f"layer_{index}")
+            hidden = layer(hidden, documents, None if seeds is None else seeds[index])
             self.sow("intermediates", "hidden_states", hidden)
         return hidden
 
     def _scanned(
         self,
         hidden: Hidden,
-        mask: Bool[Array, "batch 1 length length"],
+        documents: Documents,
         seeds: UInt32[Array, "layers 3 2"] | None,
     ) -> Hidden:
         def body(layer: TransformerLayer, hidden: Hidden, seeds: Any) -> tuple[Hidden, None]:
-            return layer(hidden, mask, seeds), None
+            return layer(hidden, documents, seeds), None
 
         scan = nn.scan(
             body,
@@ -83,10 +93,15 @@ class Encoder(nn.Module):
             length=self.config.num_layers,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
-        return scan(self._layer()(self.config, self.dtype, name="layers"), hidden, seeds)[0]
+        return scan(self._layer(hidden.shape[1])(name="layers"), hidden, seeds)[0]
 
-    def _layer(self) -> Any:
-        """The class of a layer, which recomputes in the backward pass what the config asks for."""
+    def _layer(self, length: int) -> Callable[..., TransformerLayer]:
+        """What makes a layer for rows of so many tokens."""
+        attend = attention_for(self.compute, self.config, length=length)
+        return partial(self._layer_class(), self.config, self.dtype, attend)
+
+    def _layer_class(self) -> Any:
+        """That recomputes in the backward pass what the config asks for."""
         if self.compute.remat == "none":
             return TransformerLayer
         return nn.remat(

@@ -5,7 +5,8 @@ Parameters are float32; `dtype` is that of matrix products; softmax and LayerNor
 """
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -17,6 +18,9 @@ from spanbert_jax.model.dropout import Seed, dropout
 from spanbert_jax.model.linear import Linear, einsum_float32, matmul
 
 Hidden = Float[Array, "batch length embed"]
+Heads = Float[Array, "batch length heads head_dim"]
+Attend = Callable[..., Heads]
+"""A way to compute attention, as `plain_attention`."""
 
 HIDDEN_AXES = ("batch", "length", "embed")
 HEAD_AXES = ("batch", "length", "heads", "head_dim")
@@ -104,16 +108,34 @@ class Embeddings(nn.Module):
         return dropout(hidden, seed=seed, rate=config.dropout_rate), tokens
 
 
+class Documents(NamedTuple):
+    """Which tokens of a row attend to one another, as each way to compute attention wants it."""
+
+    ids: Int[Array, "batch length"]
+    mask: Bool[Array, "batch 1 length length"]
+
+
+def plain_attention(
+    query: Heads, key: Heads, value: Heads, *, documents: Documents, seed: Seed | None, rate: float
+) -> Heads:
+    """softmax(query key^T) value within documents, with dropout between; the query is scaled."""
+    scores = einsum_float32("BLNH,BKNH->BNLK", query, key)
+    scores = jnp.where(documents.mask, scores, jnp.finfo(jnp.float32).min)
+    # float32: bf16 sums lose the tail of a 512-way softmax
+    probabilities = jax.nn.softmax(scores).astype(query.dtype)
+    probabilities = dropout(probabilities, seed=seed, rate=rate)
+    return jnp.einsum("BNLK,BKNH->BLNH", probabilities, value)
+
+
 class SelfAttention(nn.Module):
     """Multi-head attention within the documents of a row."""
 
     config: ModelConfig
     dtype: Any
+    attend: Attend
 
     @nn.compact
-    def __call__(
-        self, hidden: Hidden, *, mask: Bool[Array, "batch 1 length length"], seed: Seed | None
-    ) -> Hidden:
+    def __call__(self, hidden: Hidden, *, documents: Documents, seed: Seed | None) -> Hidden:
         config, dtype = self.config, self.dtype
         embed, heads, size = config.hidden_size, config.num_heads, config.head_size
         in_axes, out_axes = (None, "embed", "heads", "head_dim"), ("heads", "head_dim", "embed")
@@ -126,12 +148,10 @@ class SelfAttention(nn.Module):
             return nn.with_logical_constraint(projected, HEAD_AXES)
 
         query, key, value = map(project, kernels, biases)
-        scores = einsum_float32("BLNH,BKNH->BNLK", query * size**-0.5, key)
-        scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
-        # float32: bf16 sums lose the tail of a 512-way softmax
-        probabilities = jax.nn.softmax(scores).astype(dtype)
-        probabilities = dropout(probabilities, seed=seed, rate=config.attention_dropout_rate)
-        context = jnp.einsum("BNLK,BKNH->BLNH", probabilities, value)
+        context = self.attend(
+            query * size**-0.5, key, value, documents=documents, seed=seed,
+            rate=config.attention_dropout_rate,
+        )  # fmt: skip
         context = nn.with_logical_constraint(context, HEAD_AXES)
         out_kernel = self.param("out_kernel", matrix_init(config, *out_axes), (heads, size, embed))
         out_bias = self.param("out_bias", bias_init("embed"), (embed,))
@@ -174,18 +194,16 @@ class TransformerLayer(nn.Module):
 
     config: ModelConfig
     dtype: Any
+    attend: Attend
 
     @nn.compact
     def __call__(
-        self,
-        hidden: Hidden,
-        mask: Bool[Array, "batch 1 length length"],
-        seeds: UInt32[Array, "3 2"] | None,
+        self, hidden: Hidden, documents: Documents, seeds: UInt32[Array, "3 2"] | None
     ) -> Hidden:
         rate = self.config.dropout_rate
         of_probabilities, of_attended, of_transformed = (None,) * 3 if seeds is None else seeds
-        attended = SelfAttention(self.config, self.dtype, name="attention")(
-            hidden, mask=mask, seed=of_probabilities
+        attended = SelfAttention(self.config, self.dtype, self.attend, name="attention")(
+            hidden, documents=documents, seed=of_probabilities
         )
         attended = dropout(attended, seed=of_attended, rate=rate)
         hidden = layer_norm(self.config, "attention_norm")(hidden + attended).astype(self.dtype)

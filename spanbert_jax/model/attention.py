@@ -1,0 +1,90 @@
+"""Which way attention is computed, and ours in a kernel on any mesh. In: config. Out: a function.
+
+A kernel is compiled for one chip: each chip of a mesh runs it on its rows and heads.
+"""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from spanbert_jax.config import ComputeConfig, ModelConfig
+from spanbert_jax.errors import require
+from spanbert_jax.model.attention_kernel import LANES, MAX_LENGTH, fits, fused_attention
+from spanbert_jax.model.dropout import Seed
+from spanbert_jax.model.layers import Attend, Documents, Heads, plain_attention
+from spanbert_jax.model.platform import platform
+
+_AXES = ("batch", "length", "heads")
+
+
+def attention_for(compute: ComputeConfig, model: ModelConfig, *, length: int) -> Attend:
+    """The function that `--compute.attention` asks for, for rows of so many tokens.
+
+    Raises:
+        ConfigError: the kernel is asked for, and cannot compute such rows.
+    """
+    can = fits(length=length, num_heads=model.num_heads, head_size=model.head_size)
+    require(
+        can or compute.attention != "kernel", "--compute.attention", compute.attention,
+        f"computes rows of up to {MAX_LENGTH} tokens, in multiples of {LANES}, with heads that "
+        f"together fill {LANES} lanes; found {length} tokens and {model.num_heads} heads of "
+        f"{model.head_size}", "use auto, or plain",
+    )  # fmt: skip
+    is_kernel = compute.attention == "kernel" or (
+        compute.attention == "auto" and can and platform() == "tpu"
+    )
+    return kernel_attention if is_kernel else plain_attention
+
+
+def kernel_attention(
+    query: Heads, key: Heads, value: Heads, *, documents: Documents, seed: Seed | None, rate: float
+) -> Heads:
+    """As `plain_attention`, in a kernel; elsewhere than on TPUs as Pallas interprets it."""
+    shape, mesh = query.shape, jax.sharding.get_abstract_mesh()
+    num_heads = shape[2]
+
+    def on_chip(query: Any, key: Any, value: Any, ids: Any, seed: Any) -> jax.Array:
+        rows, heads = query.shape[0], query.shape[2] // shape[3]
+        return fused_attention(
+            query, key, value, document_ids=ids, num_heads=heads, seed=seed, dropout_rate=rate,
+            first_row=_number(spec[0]) * rows, first_head=_number(spec[2]) * heads,
+            all_heads=num_heads, interpret=platform() != "tpu",
+        )  # fmt: skip
+
+    flat = tuple(each.reshape(*shape[:2], -1) for each in (query, key, value))
+    spec = _split(mesh, shape)
+    on_chips: Any = on_chip
+    if mesh.size > 1:
+        on_chips = jax.shard_map(
+            on_chip,
+            in_specs=(spec, spec, spec, jax.P(spec[0], None), jax.P()),
+            out_specs=spec,
+            # Of what a kernel gives, it is not known on which axes it varies.
+            check_vma=False,
+        )
+    context = on_chips(*flat, documents.ids, seed)
+    return context.reshape(shape)
+
+
+def _split(mesh: Any, shape: tuple[int, ...]) -> jax.P:
+    """Mesh axes that rows and heads are split over, where they can be; lengths are whole."""
+    axes = nn.logical_to_mesh_axes(_AXES) if mesh.size > 1 else None
+    if axes is None:
+        return jax.P(None, None, None)
+    rows, heads = (
+        axis if axis and size % _ways(mesh, axis) == 0 else None
+        for axis, size in ((axes[0], shape[0]), (axes[2], shape[2]))
+    )
+    return jax.P(rows, None, heads)
+
+
+def _ways(mesh: Any, axis: str | tuple[str, ...]) -> int:
+    names = (axis,) if isinstance(axis, str) else axis
+    return math.prod(mesh.shape[name] for name in names)
+
+
+def _number(axis: str | tuple[str, ...] | None) -> int | jax.Array:
+    """Which part of a split axis this chip has."""
+    return 0 if axis is None else jax.lax.axis_index(axis)
