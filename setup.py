@@ -54,6 +54,8 @@ EXTRAS = {
     # Figures of a run on Weights & Biases (--metrics.wandb).
     "wandb": ["wandb>=0.19"],
     "tpu": ["jax[tpu]>=0.10.2,<0.11"],
+    # The TPU compiler, in the version that this jax works with (`spanbert plan`).
+    "plan": ["jax[tpu]>=0.10.2,<0.11"],
     "cuda": ["jax[cuda12]>=0.10.2,<0.11"],
     # Side-by-side benchmarks against PyTorch (tests/benchmarks).
     "bench": ["torch>=2.9", "transformers>=5"],

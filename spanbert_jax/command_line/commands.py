@@ -21,11 +21,13 @@ from spanbert_jax.command_line.help import (
     HELP,
     IMPORT_HELP,
     INSPECT_HELP,
+    PLAN_HELP,
     PREPARE_HELP,
     PRETRAIN_HELP,
 )
 from spanbert_jax.config import FinetuneConfig, PrepareConfig, PretrainConfig
 from spanbert_jax.config.files import load_config, nearest
+from spanbert_jax.config.plan import PlanConfig, plan_of
 from spanbert_jax.config.prepare_flags import prepare_flags_behind_pretrain
 from spanbert_jax.errors import UserError
 
@@ -43,6 +45,7 @@ def run_command(arguments: Sequence[str]) -> int:
         return 0
     commands: dict[str, Callable[[list[str]], int]] = {
         "prepare": _prepare,
+        "plan": _plan,
         "pretrain": _pretrain,
         "finetune": _finetune,
         "inspect": _inspect,
@@ -79,6 +82,24 @@ def _pretrain(arguments: list[str]) -> int:
     from spanbert_jax.commands import pretrain
 
     return pretrain.run(config) or 0
+
+
+def _plan(arguments: list[str]) -> int:
+    """A plan is of a config of pretraining, and takes all of its flags beside its own."""
+    name = arguments[0] if arguments else ""
+    if name in ("--help", "-h"):
+        parse_flags(PlanConfig(), arguments, prog="spanbert plan", about=PLAN_HELP)
+    if not name or name.startswith("-"):
+        raise UserError(
+            "spanbert plan takes a config before its flags; name one, such as "
+            "configs/pretrain.py:spanbert_base"
+        )
+    default = plan_of(load_config(name, PretrainConfig))
+    config = parse_flags(default, arguments[1:], prog=f"spanbert plan {name}", about=PLAN_HELP)
+    state("--topology", config.topology, "name a slice of chips, such as v5e:4x8 or v5e-32")
+    from spanbert_jax.commands import plan
+
+    return plan.run(config)
 
 
 def _finetune(arguments: list[str]) -> int:

@@ -8,6 +8,7 @@ spanbert {__version__}: pretrain span-aware text encoders on TPUs, GPUs and CPUs
 usage: spanbert COMMAND ...
 
   prepare         turn raw text into shards of token ids
+  plan            reckon memory, time and cost of a run on TPU chips, before you pay for them
   pretrain        pretrain a model by a config; run it again and it goes on
   finetune        teach a pretrained model a task by a config, or try a grid of settings
   evaluate        score a fine-tuned model on a file, write predictions in the official formats
@@ -22,6 +23,7 @@ examples:
   spanbert pretrain configs/quickstart.py
 
   spanbert prepare --source 'text:/data/*.txt' --vocab-size 32000 --out /data/shards
+  spanbert plan configs/pretrain.py:spanbert_base --topology v5e:4x8
   spanbert pretrain configs/pretrain.py:spanbert_base --data.shards /data/shards --workdir /runs/a
   spanbert inspect shards /data/shards --mask geometric_span --out masks.html
   spanbert finetune configs/squad.py:squad2 --init-from /runs/a --task.train train.json \\
@@ -40,6 +42,14 @@ PREPARE_HELP = """\
 Turn raw text into shards of token ids, with a tokenizer trained on it or your own.
 
 spanbert prepare --source 'text:/data/*.txt' --tokenizer sentencepiece --out /data/shards
+"""
+
+PLAN_HELP = """\
+Compile the train step of a config for a slice of TPU chips, on any Linux machine without one, and
+print what it needs: memory, time and where it goes, model FLOP utilisation, chip-hours to the last
+step. All flags of spanbert pretrain may stand beside those of the plan. pip install -e '.[plan]'
+
+spanbert plan configs/pretrain.py:spanbert_base --topology v5e:4x8 --price-per-chip-hour 1.2
 """
 
 PRETRAIN_HELP = """\
