@@ -94,6 +94,16 @@ def is_refusal(error: BaseException) -> bool:
     return cause is not None and _status(cause) not in _NOT_WHOLE
 
 
+@contextlib.contextmanager
+def storage_may_fail() -> Iterator[None]:
+    """What a disk or an address refuses inside is no error: it is told or tried again elsewhere."""
+    try:
+        yield
+    except Exception as error:
+        if storage_cause(error) is None:
+            raise
+
+
 def brief(error: BaseException) -> str:
     """What an error says, on one line; of a long text the beginning, and the end, which is why."""
     text = " ".join(_SETTINGS.sub("", str(error)).split())

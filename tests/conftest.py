@@ -1,10 +1,11 @@
 """What all tests share: shape checks on, real data where they are at hand, a fine-tuned model."""
 
 import atexit
+import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,42 @@ def reference() -> Path:
             "use the copies in tests/golden"
         )
     return folder
+
+
+@pytest.fixture
+def unread_pipe() -> Iterator[int]:
+    """The end to write to of a pipe that nobody reads, full already: whoever writes to it waits."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"-" * 512)
+    os.set_blocking(writing, True)
+    yield writing
+    os.close(writing)
+    os.close(reading)
+
+
+@pytest.fixture
+def as_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of this machine are opened as those of gs:// are: by TensorFlow."""
+    from etils.epath import backend, gpath
+
+    monkeypatch.setitem(gpath._PREFIX_TO_BACKEND, None, backend.tf_backend)
+
+
+@pytest.fixture
+def storage_failure() -> Callable[[str], Exception]:
+    """storage_failure("UnavailableError"): as TensorFlow tells of gs://, which is no `OSError`.
+
+    Of a module that is named as TensorFlow's, which takes seconds to import.
+    """
+
+    def failure(kind: str) -> Exception:
+        module = {"__module__": "tensorflow.python.framework.errors_impl"}
+        return type(kind, (Exception,), module)("503 while writing to gs://bucket/run/a")
+
+    return failure
 
 
 WORDS = """

@@ -77,11 +77,12 @@ def file_inputs(files: tuple[epath.Path, ...]) -> list[Input]:
 def open_file(path: epath.Path, reading: Reading) -> Iterator[IO[bytes]]:
     """Open for reading, decompressing .gz and .bz2; `reading` follows how far it got."""
     try:
-        file = path.open("rb")
+        opened = path.open("rb")
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"{path}: cannot be read ({reason}); check its permissions") from error
-    with file:
+    # Of gs:// it is no file yet, but what gives one to `with`.
+    with opened as file:
         followed = io.BufferedReader(_Followed(file, reading), _READ_BYTES)
         match path.suffix:
             case ".gz":

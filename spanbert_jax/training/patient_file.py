@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from etils import epath
 
-from spanbert_jax.errors import storage_cause
+from spanbert_jax.errors import storage_cause, storage_may_fail
 
 
 class PatientFile:
@@ -17,8 +17,10 @@ class PatientFile:
 
     def __init__(self, path: epath.Path, *, say: Callable[[str], None]) -> None:
         self._path, self._say = path, say
+        self._opened = contextlib.ExitStack()
         self._file: IO[Any] | None = self._open()
-        self._size = path.stat().length
+        # An address holds nothing before the first record is written there.
+        self._size = path.stat().length if path.exists() else 0
         self._unwritten = b""
         self._fails = False
 
@@ -44,7 +46,8 @@ class PatientFile:
             self._unwritten, self._fails = b"", False
 
     def _open(self) -> IO[Any]:
-        return self._path.open("ab")
+        # Of gs:// it is no file yet, but what gives one to `with`.
+        return self._opened.enter_context(self._path.open("ab"))
 
     def close(self) -> None:
         """Write what is left; say so where that fails."""
@@ -64,10 +67,9 @@ class PatientFile:
 
     def _give_up_file(self) -> None:
         """Close it; what is half written is cut off, and what its buffer holds goes with it."""
-        file, self._file = self._file, None
-        with contextlib.suppress(OSError):
-            if file is not None:
-                file.close()
+        self._file = None
+        with storage_may_fail():
+            self._opened.close()
         if "://" not in os.fspath(self._path):
             with contextlib.suppress(OSError):
                 os.truncate(self._path, self._size)

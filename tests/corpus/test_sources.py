@@ -57,6 +57,13 @@ def test_files_of_a_glob_are_read_in_sorted_order(tmp_path):
     assert len(read(f"text:{tmp_path}/**/*.txt")) == 3
 
 
+def test_text_at_an_address_is_read_like_any_other(tmp_path, as_addresses):
+    (tmp_path / "a.txt").write_text("One.\nTwo.\n")
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"Three.\n"))
+    found = [document.paragraphs for document in read(f"text:{tmp_path}/*")]
+    assert found == [["One.", "Two."], ["Three."]]
+
+
 def test_a_byte_order_mark_is_not_text(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfOne.\n")
     assert read(f"text:{tmp_path}/a.txt")[0].paragraphs == ["One."]
