@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from types import TracebackType
 
 from spanbert_jax.command_line import run_command
 from spanbert_jax.errors import (
@@ -13,6 +14,10 @@ from spanbert_jax.errors import (
     UserError,
     storage_error,
 )
+from spanbert_jax.training.leaving import ending
+
+FAILED = 1
+"""Exit code of Python, after a mistake of ours."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,23 +27,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run_command(sys.argv[1:] if arguments is None else arguments)
     except UserError as error:
-        print(f"spanbert: error: {error}", file=sys.stderr)
-        return USER_ERROR
+        return _told(f"spanbert: error: {error}", USER_ERROR)
     except RunAgain as stopped:
-        print(f"spanbert: stopped: {stopped}", file=sys.stderr)
-        return RUN_AGAIN
+        return _told(f"spanbert: stopped: {stopped}", RUN_AGAIN)
     except KeyboardInterrupt as interrupt:
-        print(": ".join(["spanbert: interrupted", *map(str, interrupt.args)]), file=sys.stderr)
-        return INTERRUPTED
+        said = ": ".join(["spanbert: interrupted", *map(str, interrupt.args)])
+        return _told(said, INTERRUPTED)
     except BrokenPipeError:
         # The reader, `head` for instance, has seen enough. Python flushes once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         if (explained := storage_error(error)) is None:
+            sys.excepthook = _show_traceback
             raise
-        print(f"spanbert: error: {explained}", file=sys.stderr)
-        return USER_ERROR
+        return _told(f"spanbert: error: {explained}", USER_ERROR)
+
+
+def _told(said: str, exit_code: int) -> int:
+    """The exit code, once it is said why."""
+    with ending(exit_code, sys.stderr):
+        print(said, file=sys.stderr)
+    return exit_code
+
+
+def _show_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    with ending(FAILED, sys.stderr):
+        sys.__excepthook__(kind, error, trace)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Everything that can be checked without a device is checked before JAX starts.
 
 import dataclasses
 import os
+import sys
 import tempfile
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from spanbert_jax.errors import UserError
 from spanbert_jax.training import run_folder
 from spanbert_jax.training.activity import FINISHING, STARTING, Activity
 from spanbert_jax.training.host_memory import keep_freed_memory
+from spanbert_jax.training.leaving import ending
 from spanbert_jax.training.surroundings import is_one_of_several
 from spanbert_jax.training.weights_and_biases import check_installed
 
@@ -66,9 +68,8 @@ def _tune(config: FinetuneConfig, activity: Activity) -> int:
     from spanbert_jax.commands.task_run import check_fits
     from spanbert_jax.tasks.splits import read_task_data
     from spanbert_jax.tasks.task import load_task
-    from spanbert_jax.training.console import open_console
     from spanbert_jax.training.interrupts import StopRequest
-    from spanbert_jax.training.processes import check_same_run, is_first, said_here, together
+    from spanbert_jax.training.processes import check_same_run, own_console, together
     from spanbert_jax.weights.loading import read_pretrained
     from spanbert_jax.weights.starting import with_dropout
 
@@ -84,8 +85,8 @@ def _tune(config: FinetuneConfig, activity: Activity) -> int:
 
     start = together(started)
     with (
-        open_console(0, speaks=is_first()) as console,
-        StopRequest(console.message if is_first() else said_here) as stop,
+        own_console(0) as console,
+        StopRequest(console.say_here) as stop,
     ):
         data = together(
             lambda: read_task_data(
@@ -107,7 +108,6 @@ def _go(
 ) -> int:
     """Every run that is not done yet, then what they came to."""
     from spanbert_jax.commands.task_grid import Grid
-    from spanbert_jax.training.processes import is_first
 
     grid = Grid(config, metric=data.task.metric)
     for each in runs:
@@ -123,17 +123,22 @@ def _go(
         if result is None:
             return _farewell(config, stop)
         grid.add(lost, result)
-    if is_first():
-        print(grid.report())
-    return 0
+    return _ended(grid.report(), 0)
 
 
 def _farewell(config: FinetuneConfig, stop: "StopRequest") -> int:
+    said = f"stopped; the same command goes on from what is saved in {config.workdir}"
+    return _ended(said, stop.exit_code)
+
+
+def _ended(said: str, exit_code: int) -> int:
+    """The exit code, once the first process has said how it went."""
     from spanbert_jax.training.processes import is_first
 
     if is_first():
-        print(f"stopped; the same command goes on from what is saved in {config.workdir}")
-    return stop.exit_code
+        with ending(exit_code, sys.stdout):
+            print(said)
+    return exit_code
 
 
 def _one_run(
@@ -146,8 +151,7 @@ def _one_run(
     """Train to the end and write what came out; None where a signal stopped it."""
     from spanbert_jax.commands.task_run import TaskRun
     from spanbert_jax.training.checkpoint import newest_step
-    from spanbert_jax.training.console import open_console
-    from spanbert_jax.training.processes import claim_together, holding_together, is_first
+    from spanbert_jax.training.processes import claim_together, holding_together, own_console
 
     changes, newest = "", newest_step(config.workdir)
     if newest is not None:
@@ -155,7 +159,7 @@ def _one_run(
     num_steps = config.training.num_steps(len(data.train.rows.rows))
     with (
         holding_together(config.workdir, newest=newest),
-        open_console(num_steps, speaks=is_first()) as console,
+        own_console(num_steps) as console,
     ):
         with tempfile.TemporaryDirectory() as folder:
             name = start.tokenizer.save(folder)

@@ -163,7 +163,6 @@ def train(config: PretrainConfig, manifest: Manifest, *, activity: Activity) -> 
     from spanbert_jax.commands.beginning import Beginning, with_origin_of_run
     from spanbert_jax.commands.run_data import RunShards
     from spanbert_jax.training.checkpoint import newest_step
-    from spanbert_jax.training.console import open_console
     from spanbert_jax.training.interrupts import StopRequest
     from spanbert_jax.training.mesh import make_mesh
     from spanbert_jax.training.pretraining import build
@@ -171,8 +170,7 @@ def train(config: PretrainConfig, manifest: Manifest, *, activity: Activity) -> 
         check_same_run,
         claim_together,
         holding_together,
-        is_first,
-        said_here,
+        own_console,
         together,
     )
 
@@ -194,8 +192,8 @@ def train(config: PretrainConfig, manifest: Manifest, *, activity: Activity) -> 
     changes = "" if taken is None else run_folder.describe_changes(config.workdir, config)
     with (
         holding_together(config.workdir, newest=taken),
-        open_console(config.training.num_steps, speaks=is_first()) as console,
-        StopRequest(console.message if is_first() else said_here) as stop,
+        own_console(config.training.num_steps) as console,
+        StopRequest(console.say_here) as stop,
     ):
         if taken != config.training.num_steps:
             claim_together(config, tokenizer_file=tokenizer_file)

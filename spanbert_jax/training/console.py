@@ -28,9 +28,13 @@ class Console:
         self._stream.write(f"{text}\n")
         self._stream.flush()
 
-    def train(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Show the figures of a training step."""
-        self.message(train_line(step, self._num_steps, metrics))
+    def say_here(self, text: str) -> None:
+        """Say what this very process meets, such as a signal; others cannot know it."""
+        self.message(text)
+
+    def train(self, step: int, metrics: Mapping[str, float], *, slowest: str = "") -> None:
+        """Show the figures of a training step; slowest: the process that the others wait for."""
+        self.message(train_line(step, self._num_steps, metrics, slowest=slowest))
 
     def evaluation(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show the figures of an evaluation on held-out documents."""
@@ -58,11 +62,11 @@ class TerminalConsole(Console):
         # No markup: rich would take [MASK] for a tag.
         self._console.print(text, markup=False, highlight=False)
 
-    def train(self, step: int, metrics: Mapping[str, float]) -> None:
+    def train(self, step: int, metrics: Mapping[str, float], *, slowest: str = "") -> None:
         from rich.live import Live
         from rich.text import Text
 
-        line = train_line(step, self._num_steps, metrics)
+        line = train_line(step, self._num_steps, metrics, slowest=slowest)
         text = Text(wrapped(line, self._console.width), style="cyan")
         if self._live is None:
             # Starts with the first step: until then others may draw, such as a progress bar.
@@ -87,21 +91,32 @@ class PipeConsole(Console):
         self._lines.close()
 
 
-class Silence(Console):
-    """Of a process that leaves speaking to another one."""
+class Silence(PipeConsole):
+    """Of a process that leaves speaking to another one, but for what it alone meets: that is said
+    in the middle of anything, by a signal, and so by a thread that nobody waits for.
+    """
+
+    def __init__(self, num_steps: int, lines: LineWriter, *, name: str) -> None:
+        super().__init__(num_steps, lines)
+        self._name = name
 
     def message(self, text: str) -> None:
         pass
 
+    def say_here(self, text: str) -> None:
+        self._lines.write(f"{self._name}: {text}\n")
 
-def open_console(num_steps: int, stream: IO[str] | None = None, *, speaks: bool = True) -> Console:
+
+def open_console(
+    num_steps: int, stream: IO[str] | None = None, *, speaks: bool = True, name: str = ""
+) -> Console:
     """The console that suits `stream` (stderr by default) for a run of `num_steps`.
 
-    speaks: whether this process is the one that says what the run does.
+    speaks: whether this process is the one that says what the run does. name: of one that is not.
     """
-    if not speaks:
-        return Silence(num_steps, sys.stderr)
     stream = sys.stderr if stream is None else stream
+    if not speaks:
+        return Silence(num_steps, LineWriter(stream), name=name)
     if stream.isatty():
         import rich.console
 
@@ -113,12 +128,16 @@ def open_console(num_steps: int, stream: IO[str] | None = None, *, speaks: bool 
     return Console(num_steps, stream)
 
 
-def train_line(step: int, num_steps: int, metrics: Mapping[str, float]) -> str:
+def train_line(
+    step: int, num_steps: int, metrics: Mapping[str, float], *, slowest: str = ""
+) -> str:
     """The figures that are there, the more important ones first.
 
     train_line(1200, 4000, {"loss": 9.1, "mlm_loss": 4.5, "mlm_accuracy": 0.25, "sbo_loss": 4.6,
                             "tokens_per_second": 52_100, "eta_seconds": 130})
     -> "step 1,200/4,000 · loss 9.100 · MLM 4.500 25.0% · SBO 4.600 · 52.1k tokens/s · ETA 2m 10s"
+    slowest="process 3 on host-3, 41 ms a step"
+    -> "step 1,200/4,000 · ... · slowest: process 3 on host-3, 41 ms a step"
     """
     parts = [f"step {step:,}/{num_steps:,}", *_losses(metrics, "")]
     if "tokens_per_second" in metrics:
@@ -136,6 +155,8 @@ def train_line(step: int, num_steps: int, metrics: Mapping[str, float]) -> str:
         "epoch": "epoch {:.2f}",
     }
     parts += [text.format(metrics[name]) for name, text in formats.items() if name in metrics]
+    if slowest:
+        parts.append(f"slowest: {slowest}")
     return SEPARATOR.join(parts)
 
 

@@ -1,21 +1,38 @@
-"""A program ended from a thread, wherever its main thread is. In: last words and an exit code."""
+"""A program that ends with its exit code, whether or not anybody reads its last words. In: both."""
 
 import contextlib
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from typing import IO
 
 _SECONDS_TO_SPEAK = 2.0
 
 
-def leave(said: str, exit_code: int) -> None:
-    """End this process at once, without what Python does at its end."""
-    # Where nobody reads what is printed, printing would never end.
+@contextlib.contextmanager
+def ending(exit_code: int, stream: IO[str]) -> Iterator[None]:
+    """Inside, last words are printed to `stream`.
+
+    Where nobody reads it, and printing would never end, this process ends with its code, without
+    them and without what Python does at its end. A reader that is gone is no error.
+    """
     timer = threading.Timer(_SECONDS_TO_SPEAK, os._exit, (exit_code,))
     timer.daemon = True
     timer.start()
-    with contextlib.suppress(Exception):  # Or it is closed.
+    try:
+        yield
+        stream.flush()
+    except BrokenPipeError:
+        # Python flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    finally:
+        timer.cancel()
+
+
+def leave(said: str, exit_code: int) -> None:
+    """End this process at once from a thread, wherever its main thread is."""
+    with contextlib.suppress(Exception), ending(exit_code, sys.stderr):  # Or it is closed.
         print(said, file=sys.stderr)
         sys.stdout.flush()
-        sys.stderr.flush()
     os._exit(exit_code)

@@ -57,8 +57,15 @@ class LineWriter:
                     self._dropped = 0
             # A reader that is gone misses nothing.
             with contextlib.suppress(OSError, ValueError):
-                self._stream.write(text)
-                self._stream.flush()
+                self._write(text)
+
+    def _write(self, text: str) -> None:
+        # Past the buffer of the stream: a thread that waits inside it holds a lock that Python
+        # waits for at the end of the program.
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        left = text.encode(encoding, "backslashreplace")
+        while left:
+            left = left[os.write(self._stream.fileno(), left) :]
 
 
 def is_pipe(stream: IO[str]) -> bool:

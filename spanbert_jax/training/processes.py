@@ -29,6 +29,7 @@ from spanbert_jax.errors import INTERRUPTED, RUN_AGAIN, USER_ERROR, RunAgain, Us
 from spanbert_jax.training import run_folder
 from spanbert_jax.training.activity import Activity
 from spanbert_jax.training.checkpoint import newest_step
+from spanbert_jax.training.console import Console, open_console
 from spanbert_jax.training.liveness import Liveness, Patience
 from spanbert_jax.training.mesh import replicated
 from spanbert_jax.training.run_lock import holding
@@ -137,10 +138,9 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def said_here(text: str) -> None:
-    """Say what this very process is asked for, which the first one cannot know."""
-    number = f"process {jax.process_index()}: " if are_several() else ""
-    print(f"{number}{text}", file=sys.stderr, flush=True)
+def own_console(num_steps: int) -> Console:
+    """The console of this process, for a run of `num_steps`; the first one speaks for all."""
+    return open_console(num_steps, speaks=is_first(), name=f"process {jax.process_index()}")
 
 
 def wait_for_all(what: str) -> None:

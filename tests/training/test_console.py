@@ -39,6 +39,12 @@ def test_a_training_line_shows_skipped_steps_waiting_and_utilisation():
     assert "skipped" not in train_line(1, 9, {"skipped_steps": 0.0})
 
 
+def test_a_training_line_names_the_process_that_the_others_wait_for():
+    slowest = "process 3 on host-3, 41 ms a step"
+    line = train_line(1, 9, {"loss": 2.0, "data_wait": 0.1}, slowest=slowest)
+    assert line == f"step 1/9 · loss 2.000 · data wait 10% · slowest: {slowest}"
+
+
 def test_an_evaluation_line_says_where_and_what():
     metrics = {"held_out_loss": 8.3, "held_out_mlm_loss": 8.3, "held_out_mlm_accuracy": 0.015}
     assert evaluation_line(0, 9, metrics) == "held out at step 0/9 · loss 8.300 · MLM 8.300 1.5%"
