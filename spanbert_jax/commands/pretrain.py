@@ -266,7 +266,7 @@ def _train(
             ReadAhead(data.batches(), in_reserve=batches_in_reserve()) as ahead,
             Profiler(
                 pretraining.train_step, run_dir=config.workdir, steps=config.profile.range,
-                start_step=start.step, say=console.message,
+                start_step=start.step, console=console,
             ) as train_step,
         ):  # fmt: skip
             batches = announced(ahead, config, start_step=start.step, say=console.message)

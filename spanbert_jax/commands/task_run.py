@@ -169,7 +169,7 @@ class TaskRun:
                 ) as batches,
                 Profiler(
                     self._train_step, run_dir=config.workdir, steps=config.profile.range,
-                    start_step=start.step, say=self._console.message,
+                    start_step=start.step, console=self._console,
                 ) as train_step,
                 self._activity.at(TRAINING),
             ):  # fmt: skip
