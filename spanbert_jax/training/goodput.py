@@ -2,7 +2,6 @@
 of the wall time in steps that count, and goodput.json.
 """
 
-import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
+from spanbert_jax.errors import is_refusal, storage_cause, storage_may_fail
 from spanbert_jax.training.activity import TRAINING, Activity
 from spanbert_jax.training.console import duration
 from spanbert_jax.training.run_folder import write_whole
@@ -71,7 +71,8 @@ def described(total: dict[str, float]) -> str:
     """-> "goodput 91.2% of 2h 3m: training 1h 52m, compiling 5m 2s, saving 3m 10s, ..."."""
     parts = sorted(total.items(), key=lambda part: -part[1])
     listed = ", ".join(f"{what} {duration(seconds)}" for what, seconds in parts if seconds >= 0.5)
-    return f"goodput {goodput(total):.1%} of {duration(sum(total.values()))}: {listed}"
+    of = f"goodput {goodput(total):.1%} of {duration(sum(total.values()))}"
+    return f"{of}: {listed}" if listed else of
 
 
 class Ledger:
@@ -86,32 +87,48 @@ class Ledger:
         writes: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """A new run, from step 0, forgets what lies in its folder."""
+        """All starts in a folder are starts of its run, also those that saved nothing."""
         self._file = epath.Path(run_dir) / GOODPUT_FILE
         self._writes, self._activity, self._from_step = writes, activity, from_step
         self._began = clock() - sum(activity.seconds().values())
-        self._before = _read(self._file) if writes and from_step else []
+        self._before = _read(self._file) if writes else []
+        self._processes: Sequence[dict[str, Any]] = ()
 
-    def update(self, step: int) -> dict[str, float]:
-        """Write down where the run stands after `step`; seconds of all starts, as `spent`."""
+    def update(self, step: int, processes: Sequence[dict[str, Any]] = ()) -> dict[str, float]:
+        """Write down where the run stands after `step`; seconds of all starts, as `spent`.
+
+        processes: figures of each, as `host_times.named`; those of the last time where none are
+            given.
+        """
+        self._processes = processes or self._processes
+        if self._before is None:
+            self._before = _read(self._file)
         this = Start(self._began, self._from_step, step, self._activity.seconds())
-        starts = [*self._before, this]
+        starts = [*(self._before or ()), this]
         total = spent(starts)
-        if self._writes:
+        # What is there and cannot be read yet is not written over.
+        if self._writes and self._before is not None:
             content = {
                 "goodput": goodput(total), "seconds": total,
                 "starts": [start._asdict() for start in starts],
+                "processes": list(self._processes),
             }  # fmt: skip
-            # Where a disk is full, others say so, and the next window has all of it again.
-            with contextlib.suppress(OSError):
+            # Others say so, and the next window has all of it again.
+            with storage_may_fail():
                 write_whole(self._file, json.dumps(content, indent=1).encode())
         return total
 
 
-def _read(file: epath.Path) -> list[Start]:
-    """The starts before; what a crash left unreadable is no reason not to go on."""
+def _read(file: epath.Path) -> list[Start] | None:
+    """The starts before; what a crash left unreadable is no reason not to go on. None where the
+    storage does not answer.
+    """
     try:
         content: dict[str, Any] = json.loads(file.read_text())
         return [Start(**start) for start in content["starts"]]
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return []
+    except Exception as error:
+        if storage_cause(error) is None:
+            raise
+        return None if is_refusal(error) else []

@@ -19,7 +19,7 @@ class Watcher(Protocol):
 
     def message(self, text: str) -> None: ...
 
-    def train(self, step: int, metrics: dict[str, float]) -> None: ...
+    def train(self, record: Record) -> None: ...
 
     def evaluation(self, step: int, metrics: dict[str, float]) -> None: ...
 
@@ -101,7 +101,7 @@ def run_loop(
         if stopped:
             meter.end_window(step)
         for record in meter.records():
-            watcher.train(record.step, record.metrics)
+            watcher.train(record)
             if record.skipped_in_a_row >= training.max_skipped_steps:
                 saving.settle()
                 raise _diverged(record, training, checkpoints, _diagnosis(drive, state))

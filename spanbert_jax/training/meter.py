@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from spanbert_jax.training.activity import COMPILING, TRAINING, WAITING_FOR_DATA, Activity
-from spanbert_jax.training.host_times import StepTimes, times_of_all
+from spanbert_jax.training.host_times import HostFigures, combined, device_memory_gb, of_all
 from spanbert_jax.training.train_step import Metrics
 
 # The host may run this many steps ahead: enough to keep devices busy, few enough to stop soon.
@@ -111,6 +111,8 @@ class Record(NamedTuple):
     metrics: dict[str, float]
     skipped_in_a_row: int = 0
     """Steps up to and with `step` that were skipped one after the other, earlier windows' too."""
+    processes: tuple[HostFigures, ...] = ()
+    """Of every process, by its number."""
 
 
 class Meter:
@@ -197,7 +199,8 @@ class Meter:
             # By what steps cost: those of a later phase may be longer.
             "eta_seconds": elapsed * left.flops / done.flops,
         }
-        metrics |= times_of_all(self._times(elapsed)) | device_memory()
+        processes = of_all(self._host_figures(elapsed))
+        metrics |= combined(processes)
         if work.peak_flops:
             metrics["mfu"] = done.flops / elapsed / work.peak_flops
         for value in values:
@@ -208,19 +211,12 @@ class Meter:
             self._skipped_in_a_row = self._skipped_in_a_row + 1 if skipped else 0
             self._skipped = value["skipped_steps"]
         self._start_window()
-        return Record(step, metrics, self._skipped_in_a_row)
+        return Record(step, metrics, self._skipped_in_a_row, processes)
 
-    def _times(self, elapsed: float) -> StepTimes:
+    def _host_figures(self, elapsed: float) -> HostFigures:
         median, late = np.percentile(self._step_seconds, (50, 95))
         beside = max(0.0, elapsed - self._on_devices) / len(self._step_seconds)
-        return StepTimes(float(median), float(late), beside)
-
-
-def device_memory() -> dict[str, float]:
-    """The most memory of a device that this process has used, in GB; nothing where none says it."""
-    stats = (device.memory_stats() for device in jax.local_devices())
-    peaks = [each["peak_bytes_in_use"] for each in stats if each and "peak_bytes_in_use" in each]
-    return {"device_memory_gb": max(peaks) / 1e9} if peaks else {}
+        return HostFigures(float(median), float(late), beside, device_memory_gb())
 
 
 def finite_mean(values: list[float]) -> float:

@@ -83,6 +83,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(interrupted, tiny):
     step = int(saved[1].replace(",", ""))
     assert 40 <= step < NUM_STEPS
     assert (tiny / "resumed" / "checkpoints" / str(step) / "state").is_dir()
+    # Where the time went, of which every line but this one shows the share alone.
+    assert re.search(r"^goodput [\d.]+% of (\d+m )?\d+s: .*\bstarting ", said, re.M), said
     assert "Traceback" not in said
 
 
@@ -138,7 +140,8 @@ def test_a_run_says_only_what_its_user_wants_to_know(finished):
         "training a sentencepiece tokenizer on ", "made shards of ", "train: ", "held_out: ",
         "read: ", "left out: ", "model: ", "data: ",
         "devices: 1 x cpu", "state: ", "run: run", "starting from random parameters; ",
-        "held out at step ", "step ", "done: ", "curves: ", "next: spanbert predict fill ",
+        "held out at step ", "step ", "goodput ", "done: ", "curves: ",
+        "next: spanbert predict fill ",
     ]  # fmt: skip
     lines = finished.stderr.splitlines()
     noise = [line for line in lines if not line.startswith(tuple(expected))]

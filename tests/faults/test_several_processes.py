@@ -58,6 +58,7 @@ def test_several_processes_train_as_one_and_write_one_log(
     assert_same(measured(name), undisturbed, SAME + HELD_OUT)
     steps = measured(name)["step"]
     assert steps == sorted(steps) and steps.count(7) == 1
+    assert set(measured(name)["slowest_process"]) <= set(range(processes))
     assert f"{processes * devices} x cpu" in pod.said
     assert f"in {processes} processes" in pod.said
     # The others are silent but for what the runtime says of its network.

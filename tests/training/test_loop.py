@@ -11,7 +11,7 @@ from spanbert_jax.errors import UserError
 from spanbert_jax.training.checkpoint import HELD_OUT_LOSS, DataPosition
 from spanbert_jax.training.loop import Drive, Progress, run_loop
 from spanbert_jax.training.mesh import make_mesh
-from spanbert_jax.training.meter import STEPS_IN_FLIGHT, Meter, PhaseWork, PhaseWorkload
+from spanbert_jax.training.meter import STEPS_IN_FLIGHT, Meter, PhaseWork, PhaseWorkload, Record
 from spanbert_jax.training.read_ahead import NUM_AHEAD, ReadAhead
 from spanbert_jax.training.votes import BATCHES_IN_RESERVE, Vote
 
@@ -138,9 +138,9 @@ class Run:
     def message(self, text: str) -> None:
         raise AssertionError(text)
 
-    def train(self, step: int, metrics: dict[str, float]) -> None:
-        self.events.append(f"log {step}")
-        self.logged.append((step, metrics["loss"]))
+    def train(self, record: Record) -> None:
+        self.events.append(f"log {record.step}")
+        self.logged.append((record.step, record.metrics["loss"]))
 
     def evaluation(self, step: int, metrics: dict[str, float]) -> None:
         assert metrics == {"held_out_loss": step / 10}

@@ -190,7 +190,7 @@ def test_a_window_over_two_phases_counts_what_each_step_was_worth(clock: Clock) 
         meter.add(step, metrics(1.0))
         clock.pass_seconds(0.5)
     meter.settle()
-    ((step, record, _),) = meter.records()
+    ((step, record, *_),) = meter.records()
     assert step == 4 and record["epoch"] == 4.0
     assert record["tokens_per_second"] == pytest.approx(1_000 / 2)
     assert record["mfu"] == pytest.approx(600 / 2 / 1_000)
