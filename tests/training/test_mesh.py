@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -20,6 +20,7 @@ from spanbert_jax.data.batch import PretrainBatch
 from spanbert_jax.errors import ConfigError
 from spanbert_jax.training.mesh import make_mesh
 from spanbert_jax.training.pretraining import build
+from spanbert_jax.training.sharding_report import shares
 from spanbert_jax.training.train_step import TrainState
 
 NUM_STEPS = 20
@@ -68,6 +69,23 @@ def assert_equal_training(one: Trained, many: Trained) -> None:
     # Float32 sums in another order.
     np.testing.assert_allclose(many.losses, one.losses, rtol=2e-6)
     np.testing.assert_allclose(many.grad_norms, one.grad_norms, rtol=1e-5)
+    for moment in ("mu", "nu"):
+        # Means over the gradients of all steps, and their squares: up to 1.2e-5 apart.
+        assert_close(*(getattr(each.state.optimizer_state[1], moment) for each in (one, many)),
+                     of_largest=5e-5)  # fmt: skip
+    # A gradient that is little more than rounding, as that of the biases of keys, Adam makes a
+    # part of a step of 0.02: parameters are up to 2e-5 apart.
+    assert_close(one.state.params, many.state.params, absolute=1e-4)
+
+
+def assert_close(one: Any, many: Any, *, of_largest: float = 0.0, absolute: float = 0.0) -> None:
+    """Every array of two trees, to a share of the largest number in it, or to a number."""
+    leaves = jax.tree_util.tree_leaves_with_path(one)
+    for (path, leaf), other in zip(leaves, jax.tree.leaves(many), strict=True):
+        expected, name = np.asarray(leaf), jax.tree_util.keystr(path, simple=True, separator="/")
+        assert np.any(expected), name
+        limit = absolute + of_largest * np.abs(expected).max()
+        np.testing.assert_allclose(other, expected, rtol=0, atol=limit, err_msg=name)
 
 
 @pytest.mark.parametrize("mesh", [MeshConfig(8), MeshConfig(4, 2)], ids=["data 8", "data 4 fsdp 2"])
@@ -130,6 +148,19 @@ def test_each_device_holds_its_piece_of_parameters_and_moments(on_every_axis: Tr
     assert math.prod(shapes[f"{layer}/attention/qkv_kernel"]) == 3 * 16 * 4 * 4 // 4
     moments = state.optimizer_state[1]
     assert shard_shapes(moments.mu) == shard_shapes(moments.nu) == shapes
+
+
+def test_the_state_of_a_step_lies_in_the_memory_of_the_one_before(
+    config: PretrainConfig, make_batch: Callable[[int], PretrainBatch]
+) -> None:
+    """By what the compiler says of the step: all of a device's state, down to its two counts."""
+    mesh = make_mesh(MeshConfig(2, 2, 2))
+    with jax.set_mesh(mesh):
+        pretraining = build(config, mesh)
+        (batch,) = pretraining.on_devices([make_batch(0)])
+        step = pretraining.train_step.lower(pretraining.abstract_state, batch).compile()
+    of_device = sum(share.device_bytes for share in shares(pretraining.abstract_state).values())
+    assert step.memory_analysis().alias_size_in_bytes == of_device + 2 * 4
 
 
 def test_an_axis_of_minus_one_takes_what_the_others_leave() -> None:
