@@ -10,7 +10,7 @@ holds on a pod: the same code joins the processes, splits the batches, agrees on
 Lines of the first process are shown as they are, those of the others behind their number. Ctrl-C
 and SIGTERM go to all processes. The exit code is 0 where all end well, 2 where one is asked to mend
 its input, else that of the first one that failed; 75 means: run the same command again, which
---restarts does for you.
+--restarts does for you. Where not all end well, the last line says the code of each.
 """
 
 import argparse
@@ -95,21 +95,23 @@ def run_once(each: Sequence[Sequence[str]], *, num_devices: int) -> tuple[int, b
         assert process.stdout is not None
         threads.append(threading.Thread(target=pass_on, args=(process.stdout, number)))
         threads[-1].start()
-    codes = [process.wait() for process in processes]
+    # A signal that killed one counts as 128 + its number, as in a shell.
+    codes = [128 - code if (code := process.wait()) < 0 else code for process in processes]
     for thread in threads:
         thread.join()
+    if any(codes):
+        print(f"exit codes: {' '.join(map(str, codes))}", file=sys.stderr)
     for number, handler in before.items():
         signal.signal(number, handler)
     return together(codes), bool(signals)
 
 
 def together(codes: Sequence[int]) -> int:
-    """The exit code of all processes. A signal that killed one counts as 128 + its number.
+    """The exit code of all processes.
 
-    [0, 0] -> 0; [75, 2] -> 2; [75, -9] -> 137; [130, 75] -> 130
+    [0, 0] -> 0; [75, 2] -> 2; [75, 137] -> 137; [130, 75] -> 130
     """
-    positive = [128 - code if code < 0 else code for code in codes]
-    failed = [code for code in positive if code != 0]
+    failed = [code for code in codes if code != 0]
     for wanted in (USER_ERROR, INTERRUPTED):
         if wanted in failed:
             return wanted

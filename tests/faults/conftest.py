@@ -42,6 +42,9 @@ def small():
 class Pod:
     """Processes that train one run, in a folder with its shards and config."""
 
+    silence_seconds = 30
+    """Long beside what a loaded machine may keep a thread waiting."""
+
     def __init__(
         self,
         folder: Path,
@@ -53,10 +56,11 @@ class Pod:
     ) -> None:
         self.log = folder / f"{time.monotonic_ns()}.log"
         self._file = self.log.open("w")
-        launch = [sys.executable, str(ROOT / "launch" / "local.py"), "--silence-seconds", "30"]
+        launch = [sys.executable, str(ROOT / "launch" / "local.py")]
         size = ["--processes", f"{processes}", "--devices", f"{devices}"]
+        patience = ["--silence-seconds", f"{self.silence_seconds}"]
         self.process = subprocess.Popen(
-            [*launch, *size, command, config, *flags], cwd=folder, stderr=self._file,
+            [*launch, *size, *patience, command, config, *flags], cwd=folder, stderr=self._file,
             stdout=subprocess.DEVNULL, text=True,
             # Compiled without optimisation, as all tests, and once for all starts that are alike;
             # apart from other tests, since who is killed may leave an entry half written.
@@ -77,13 +81,20 @@ class Pod:
         """Of the processes, by their numbers."""
         return [int(pid) for pid in self.wait_for(r"pids: ([\d ]+)\n").split()]
 
+    @property
+    def exit_codes(self) -> list[int]:
+        """Of the processes, by their numbers, where not all have ended well."""
+        return [int(code) for code in self.wait_for(r"exit codes: ([\d ]+)\n").split()]
+
     def wait_for(self, pattern: str, *, seconds: float = 240) -> str:
         """What the first group of `pattern` is, once it is said."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
+            # Asked before: what is said last is said by then.
+            is_over = self.process.poll() is not None
             if found := re.search(pattern, self.said):
                 return found[1] if found.groups() else found[0]
-            assert self.process.poll() is None, self.said
+            assert not is_over, self.said
             time.sleep(0.05)
         raise AssertionError(f"{pattern} was not said: {self.said}")
 

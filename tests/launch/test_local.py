@@ -55,12 +55,21 @@ def test_each_process_has_a_number_of_its_own_and_the_devices_it_is_given(tmp_pa
 @pytest.mark.parametrize(
     ("codes", "code"),
     [
-        ([0, 0], 0), ([75, 2], 2), ([75, -9], 137), ([130, 75], 130), ([0, 75], 75), ([75, 1], 1),
+        ([0, 0], 0), ([75, 2], 2), ([75, 137], 137), ([130, 75], 130), ([0, 75], 75), ([75, 1], 1),
         ([1, 2, 130], 2),
     ],
 )  # fmt: skip
 def test_the_exit_code_is_the_one_that_matters_most(local, codes: list[int], code: int) -> None:
     assert local.together(codes) == code
+
+
+def test_where_not_all_end_well_the_last_line_says_how_each_one_did(tmp_path) -> None:
+    script = (
+        "number = int(sys.argv[-1])\n"
+        "sys.exit(75) if number == 1 else number and os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    code, said = ended(launch("--processes", "3", script=script, folder=tmp_path))
+    assert (code, said.splitlines()[-1]) == (137, "exit codes: 0 75 137")
 
 
 def test_a_run_that_was_stopped_is_started_again_as_often_as_asked(tmp_path) -> None:
