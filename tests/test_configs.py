@@ -10,6 +10,7 @@ from spanbert_jax.config import (
     FinetuneConfig,
     LengthPhase,
     MaskingConfig,
+    MeshConfig,
     ModelConfig,
     OptimizerConfig,
     PretrainConfig,
@@ -19,7 +20,7 @@ from spanbert_jax.config import (
     tokens_of_text,
 )
 from spanbert_jax.config.files import config_functions, load_config, load_module
-from spanbert_jax.config.json import changed_fields, from_json, to_json
+from spanbert_jax.config.json import changed_fields, from_json, settings, to_json
 from spanbert_jax.errors import ConfigError, UserError
 
 FOLDER = Path(__file__).resolve().parents[1] / "configs"
@@ -354,3 +355,13 @@ def test_changed_fields_name_flag_old_and_new_value_of_the_sections_asked_for():
     assert changed_fields(old, new, ("model",)) == [("--model.num-layers", 12, 24)]
     assert changed_fields(old, new, ("workdir",)) == [("--workdir", "", "elsewhere")]
     assert changed_fields(old, old, ("model", "optimizer")) == []
+
+
+def test_settings_are_every_field_by_its_flag_as_it_is_typed():
+    phases = (LengthPhase(9, 128), LengthPhase(7, 64))
+    config = PretrainConfig(workdir="a", data=DataConfig(phases=phases, sequence_length=256))
+    found = settings(config)
+    typed = {"--workdir": "a", "--data.phases": "9:128 7:64", "--fill": "nothing"}
+    assert typed.items() <= found.items()
+    other = dataclasses.replace(config, mesh=MeshConfig(fsdp=2))
+    assert settings(other).items() - found.items() == {("--mesh.fsdp", "2")}

@@ -42,6 +42,22 @@ def flag_of(path: str) -> str:
     return "--" + path.replace("_", "-")
 
 
+def settings(config: Any, path: str = "") -> dict[str, str]:
+    """Every field of a config by its flag, as it is typed.
+
+    -> {"--workdir": "runs/a", ..., "--data.phases": "9:128 7:64", ..., "--mesh.fsdp": "1", ...}
+    """
+    if not dataclasses.is_dataclass(config):
+        return {flag_of(path): _as_typed(config)}
+    return {
+        flag: text
+        for field in dataclasses.fields(config)
+        for flag, text in settings(
+            getattr(config, field.name), f"{path}.{field.name}" if path else field.name
+        ).items()
+    }
+
+
 def to_json(config: RunConfig) -> str:
     """Write every field, resolved; `from_json` reads back an equal config."""
     return json.dumps(to_tree(config), indent=2) + "\n"

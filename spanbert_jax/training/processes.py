@@ -24,7 +24,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import multihost
 
 from spanbert_jax.config import DistributedConfig
-from spanbert_jax.config.json import RunConfig, to_json
+from spanbert_jax.config.json import RunConfig, settings
 from spanbert_jax.errors import INTERRUPTED, RUN_AGAIN, USER_ERROR, RunAgain, UserError
 from spanbert_jax.training import run_folder
 from spanbert_jax.training.activity import Activity
@@ -211,7 +211,7 @@ def together(action: Callable[[], T]) -> T:
 
 
 def require_same(facts: dict[str, str]) -> None:
-    """Raise `UserError` where processes differ in what they must have in common.
+    """Raise `UserError` where processes differ in what they must have in common, naming the first.
 
     facts: by the words that say what they are, such as {"version of jax": "0.10.2"}.
     """
@@ -236,7 +236,7 @@ def check_same_run(config: RunConfig, data: dict[str, str]) -> None:
         return
     require_same(
         {
-            "configuration": _digest(to_json(config).encode()),
+            **settings(config),
             **data,
             "code of spanbert_jax": _digest(*map(Path.read_bytes, sorted(_PACKAGE.rglob("*.py")))),
             **{f"version of {name}": version(name) for name in _PACKAGES},

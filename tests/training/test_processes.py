@@ -3,9 +3,9 @@
 import json
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
+from spanbert_jax.config import DataConfig, PretrainConfig
 from spanbert_jax.errors import RunAgain, UserError
 from spanbert_jax.training import processes
 from spanbert_jax.training.processes import (
@@ -74,15 +74,14 @@ def test_what_processes_have_not_in_common_is_named(others_say) -> None:
 
 
 def test_all_that_must_agree_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    from spanbert_jax.config import PretrainConfig
-
     asked: dict[str, str] = {}
     monkeypatch.setattr(processes, "require_same", asked.update)
     monkeypatch.setattr(processes, "are_several", lambda: True)
     check_same_run(PretrainConfig(fail_fast=False), {"text": "abc"})
     assert asked == {}
     check_same_run(PretrainConfig(), {"text": "abc"})
-    assert {"configuration", "text", "code of spanbert_jax", "version of jaxlib"} <= asked.keys()
-    changed = dict(asked)
-    check_same_run(PretrainConfig(workdir="b"), {"text": "abc"})
-    assert np.sum([changed[name] != asked[name] for name in asked]) == 1
+    assert {"--mesh.fsdp", "text", "code of spanbert_jax", "version of jaxlib"} <= asked.keys()
+    before = dict(asked)
+    check_same_run(PretrainConfig(data=DataConfig(batch_size=64)), {"text": "abc"})
+    changed = {name: asked[name] for name in asked if asked[name] != before[name]}
+    assert changed == {"--data.batch-size": "64"}
