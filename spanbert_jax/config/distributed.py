@@ -19,7 +19,8 @@ class DistributedConfig:
     connect_seconds: int = 300
     """How long processes wait for each other at the start."""
     silence_seconds: int = 60
-    """Without a sign of life for so long, a process counts as lost, and all others stop."""
+    """Without a sign of life for so long, a process counts as lost; all others name it, and end
+    within 1.75 times as long."""
     standstill_seconds: int = 1_800
     """Without a step for so long, the process that the others wait for is named, and all stop."""
 

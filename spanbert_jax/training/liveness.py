@@ -5,6 +5,12 @@ A collective waits for every process: where one is gone or hangs, the others wou
 inside the compiler's runtime, where no exception reaches them. So each process gives a sign of life
 from a thread of its own; the first one reads them all, and says in one word to everybody who is
 missing; everybody reads that word, and ends.
+
+From the loss of a process to the end of all others passes at most 1.75 times the silence that is
+allowed, of which a sign is a sixth: a sign may be heard one sign late (1), is missed at the first
+look after the silence (6 + 1), and the first process lingers, so that the others read why (2.5).
+Where it is the first process that hangs, nobody lingers, and it is 7 signs. Where it dies, JAX's
+runtime may notice at once.
 """
 
 import contextlib
@@ -20,6 +26,8 @@ from spanbert_jax.training.leaving import leave
 _ALIVE, _FAILED, _VERDICT = "spanbert/alive/", "spanbert/failed/", "spanbert/verdict"
 _SIGNS_IN_SILENCE = 6
 """Signs of life that may get lost."""
+_LINGERING_SIGNS = 2.5
+"""For which the first process stays, once it has said why all end."""
 _NAMED = 4
 """Processes that are named where many are missing."""
 
@@ -221,7 +229,7 @@ class Liveness:
     def _linger(self) -> None:
         """End after the others, who read the verdict through the first process."""
         if self._roll is not None:
-            time.sleep(2.5 * self._patience.between_signs)
+            time.sleep(_LINGERING_SIGNS * self._patience.between_signs)
 
     def _watch(self) -> None:
         """Conclude that the coordinator is gone, where it has not answered for too long."""

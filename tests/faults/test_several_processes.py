@@ -2,28 +2,54 @@
 
 import json
 import os
-import re
 import resource
+import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
-from spanbert_jax.errors import RUN_AGAIN
+from spanbert_jax.errors import INTERRUPTED, RUN_AGAIN, USER_ERROR
+from spanbert_jax.training.saved_run import load_run
 
 Start = Callable[..., Any]
 Measured = Callable[[str], dict[str, list[float]]]
 SAME = ("loss", "mlm_loss", "sbo_loss", "mlm_accuracy", "grad_norm", "learning_rate")
 HELD_OUT = ("held_out_loss", "held_out_mlm_loss", "held_out_sbo_loss")
+# small.py, in which the second process is told to stop at a step that the test knows.
+SIGNALLED = """
+import signal
+import sys
+
+import small
+from spanbert_jax.training.meter import Meter
+
+add = Meter.add
+
+
+def add_and_be_told(meter, step, metrics):
+    add(meter, step, metrics)
+    if step == 6 and sys.argv[-2:] == ["--distributed.process-id", "1"]:
+        signal.raise_signal(signal.SIGTERM)
+
+
+Meter.add = add_and_be_told
+
+
+def signalled():
+    return small.small()
+"""
 
 
 def assert_same(found: dict, expected: dict, names: tuple[str, ...]) -> None:
     for name in names:
-        # float32: sums in another order.
-        np.testing.assert_allclose(found[name], expected[name], rtol=2e-4, atol=1e-6, err_msg=name)
+        # float32: sums in another order, 3e-7 apart where it was measured.
+        np.testing.assert_allclose(found[name], expected[name], rtol=2e-6, err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +58,14 @@ def undisturbed(start: Start, measured: Measured) -> dict[str, list[float]]:
     pod = start(1, 1, "--workdir", "one")
     assert pod.wait() == 0, pod.said
     return measured("one")
+
+
+@pytest.fixture(scope="module")
+def by_two(start: Start, small: Path) -> Path:
+    """The folder of a run of two processes with a device each, to its end."""
+    pod = start(2, 1, "--workdir", "by_two")
+    assert pod.wait() == 0, pod.said
+    return small / "by_two"
 
 
 @pytest.mark.parametrize(
@@ -68,56 +102,116 @@ def test_several_processes_train_as_one_and_write_one_log(
     assert config["distributed"]["process_id"] is None
 
 
-def test_sigterm_to_one_process_stops_all_at_one_step_and_another_number_goes_on(
+def test_sigterm_to_one_process_saves_all_two_steps_later_and_they_go_on_bit_for_bit(
+    start: Start, small: Path, by_two: Path
+) -> None:
+    (small / "signalled.py").write_text(SIGNALLED)
+    flags = ("--workdir", "stopped")
+    pod = start(2, 1, *flags, config="signalled.py")
+    assert pod.wait() == RUN_AGAIN, pod.said
+    assert pod.exit_codes == [RUN_AGAIN, RUN_AGAIN]
+    assert "[1] process 1: SIGTERM: stopping after this step to save" in pod.said
+    # Asked at step 6, all know the answer when they have taken the two steps that were under way.
+    assert pod.wait_for(r"saved at step (\d+) of 20") == "8"
+
+    again = start(2, 1, *flags)
+    assert again.wait() == 0, again.said
+    assert "going on from the checkpoint of step 8" in again.said
+    found, expected = (load_run(each, step=20) for each in (small / "stopped", by_two))
+    jax.tree.map(np.testing.assert_array_equal, found.params, expected.params)
+
+
+def test_ctrl_c_in_one_process_stops_all_at_one_step_for_good_and_another_number_may_go_on(
     start: Start, measured: Measured, small: Path, undisturbed: dict
 ) -> None:
-    flags = ("--workdir", "stopped")
+    flags = ("--workdir", "interrupted")
     pod = start(2, 1, *flags)
     pod.wait_for(r"\nstep 3/20 ")
-    os.kill(pod.pids[1], signal.SIGTERM)
-    assert pod.wait() == RUN_AGAIN, pod.said
+    begun = time.monotonic()
+    os.kill(pod.pids[1], signal.SIGINT)
+    assert pod.wait() == INTERRUPTED, pod.said
+    print(f"Ctrl-C: saved and ended after {time.monotonic() - begun:.1f} seconds")
+    # The one that was asked says so to whoever started it, which no launcher starts again.
+    assert pod.exit_codes == [RUN_AGAIN, INTERRUPTED]
     stopped = int(pod.wait_for(r"saved at step (\d+) of 20"))
     assert 3 < stopped < 20
-    assert "[1] process 1: SIGTERM: stopping after this step to save" in pod.said
-    assert (small / "stopped" / "checkpoints" / f"{stopped}").exists()
+    assert (small / "interrupted" / "checkpoints" / f"{stopped}").exists()
 
     again = start(1, 4, *flags, "--mesh.fsdp", "2")
     assert again.wait() == 0, again.said
     assert f"going on from the checkpoint of step {stopped}" in again.said
-    assert_same(measured("stopped"), undisturbed, SAME + HELD_OUT)
+    assert_same(measured("interrupted"), undisturbed, SAME + HELD_OUT)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
-def test_a_process_that_is_lost_is_named_by_the_others_which_end_to_be_started_again(
-    start: Start, measured: Measured, undisturbed: dict, number: signal.Signals
+@pytest.mark.parametrize(
+    ("lost", "number", "words"),
+    [
+        # With what it was at when it last gave a sign.
+        (1, signal.SIGKILL, r"sign of life for 30 seconds from process 1 on \S+ \([a-z ]+, step "),
+        (1, signal.SIGSTOP, r"sign of life for 30 seconds from process 1 on \S+ \([a-z ]+, step "),
+        (
+            0,
+            signal.SIGSTOP,
+            r"answer for 30 seconds from process 0, the coordinator: it died, hang",
+        ),
+    ],
+    ids=["dies", "hangs", "the first hangs"],
+)
+def test_a_process_that_is_lost_is_named_by_the_other_which_ends_to_be_started_again(
+    start: Start,
+    measured: Measured,
+    undisturbed: dict,
+    lost: int,
+    number: signal.Signals,
+    words: str,
 ) -> None:
-    flags = ("--workdir", f"lost_{number.name}", "--checkpoint.every-steps", "2")
+    name = f"lost_{lost}_{number.name}"
+    flags = ("--workdir", name, "--checkpoint.every-steps", "2")
     pod = start(2, 1, *flags)
     pod.wait_for(r"\nstep 6/20 ")
-    os.kill(pod.pids[1], number)
-    said = pod.wait_for(r"spanbert: stopped: (.*)", seconds=120)
-    assert said.startswith("no sign of life for 30 seconds from process 1 on ")
-    # What it was at when it last gave a sign.
-    assert re.search(r"on \S+ \([a-z ]+, step \d+\): dead, hanging, or cut off", said)
+    begun = time.monotonic()
+    os.kill(pod.pids[lost], number)
+    pod.wait_for(r"spanbert: stopped: no " + words)
+    seconds = time.monotonic() - begun
+    print(f"{number.name} of process {lost}: the other one ends after {seconds:.1f} seconds")
+    # As training/liveness.py counts; the rest for a machine that has much else to do.
+    assert seconds < 1.75 * pod.silence_seconds + 30
     if number == signal.SIGSTOP:
-        os.kill(pod.pids[1], signal.SIGKILL)
+        os.kill(pod.pids[lost], signal.SIGKILL)
     assert pod.wait() == 128 + signal.SIGKILL
+    assert pod.exit_codes[lost] == 128 + signal.SIGKILL
+    assert pod.exit_codes[1 - lost] == RUN_AGAIN
 
-    again = start(2, 1, *flags)
-    assert again.wait() == 0, again.said
-    assert_same(measured(f"lost_{number.name}"), undisturbed, HELD_OUT[:1])
+    if number == signal.SIGKILL:
+        again = start(2, 1, *flags)
+        assert again.wait() == 0, again.said
+        assert_same(measured(name), undisturbed, HELD_OUT[:1])
+
+
+def test_where_the_first_process_dies_the_runtime_ends_the_others_and_names_the_leader(
+    start: Start,
+) -> None:
+    pod = start(2, 1, "--workdir", "headless", "--training.num-steps", "3000")
+    pod.wait_for(r"\nstep 6/3,000 ")
+    begun = time.monotonic()
+    os.kill(pod.pids[0], signal.SIGKILL)
+    assert pod.wait() == 128 + signal.SIGKILL
+    seconds = time.monotonic() - begun
+    print(f"SIGKILL of process 0: the other one ends after {seconds:.1f} seconds")
+    # It does not wait for a silence, nor for words of ours: whom its coordinator has left, aborts.
+    assert seconds < pod.silence_seconds
+    assert "Either the leader task was preempted/died/restarted unexpectedly" in pod.said
+    assert pod.exit_codes == [128 + signal.SIGKILL, 128 + signal.SIGABRT]
 
 
 def test_a_checkpoint_that_is_damaged_is_left_by_all_processes_alike(
-    start: Start, measured: Measured, small: Path, undisturbed: dict
+    start: Start, measured: Measured, small: Path, by_two: Path, undisturbed: dict
 ) -> None:
-    flags = ("--workdir", "damaged")
-    pod = start(2, 1, *flags)
-    assert pod.wait() == 0, pod.said
+    shutil.copytree(by_two, small / "damaged")
     newest = small / "damaged" / "checkpoints" / "20"
     file = max((newest / "state").rglob("d/*"), key=lambda path: path.stat().st_size)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    again = start(2, 1, *flags)
+    again = start(2, 1, "--workdir", "damaged")
     assert again.wait() == 0, again.said
     assert "going on from the checkpoint of step 10" in again.said
     assert (small / "damaged" / "damaged" / "20").exists() and newest.exists()
@@ -140,19 +234,11 @@ def test_a_process_whose_disk_takes_no_more_stops_nobody(
     assert_same(measured("full"), undisturbed, SAME)
 
 
-def test_where_the_first_process_dies_the_others_end_too(start: Start) -> None:
-    pod = start(2, 1, "--workdir", "headless", "--training.num-steps", "3000")
-    pod.wait_for(r"\nstep 6/3,000 ")
-    os.kill(pod.pids[0], signal.SIGKILL)
-    # JAX's runtime may be quicker than our own words: it ends whom its coordinator has left.
-    assert pod.wait(seconds=120) == 128 + signal.SIGKILL
-
-
 def test_bad_input_in_one_process_is_told_by_all_and_restarts_nothing(
     start: Start, small: Path
 ) -> None:
     pod = start(2, 1, "--workdir", "refused", "--mesh.data", "3")
-    assert pod.wait() == 2
+    assert pod.wait() == USER_ERROR
     assert "--mesh.data --mesh.fsdp --mesh.tensor 3 1 1: asks for 3 devices, found 2" in pod.said
     assert not (small / "refused").exists()
 
@@ -161,7 +247,7 @@ def test_one_process_prepares_its_text_and_several_ask_for_shards(start: Start) 
     source = ("--prepare.source", "text:text.txt", "--prepare.vocab-size", "200")
     kind = ("--prepare.sentencepiece-type", "bpe", "--prepare.held-out", "0.1")
     refused = start(2, 1, "--workdir", "unprepared", "--data.shards", "fresh", *source, *kind)
-    assert refused.wait() == 2
+    assert refused.wait() == USER_ERROR
     assert "must be shards that are there before several processes train" in refused.said
     short = ("--training.num-steps", "2", "--optimizer.warmup-steps", "1")
     alone = start(1, 1, "--workdir", "prepared", "--data.shards", "fresh", *source, *kind, *short)
