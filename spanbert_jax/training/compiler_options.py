@@ -29,11 +29,17 @@ class OptionsOfKind(NamedTuple):
 # The first match counts.
 OPTIONS = (
     OptionsOfKind(
-        "TPU",
+        "TPU v5 lite",
         {},
         "libtpu 0.0.42 overlaps collectives by itself: two layers of base compiled for v5e:4x4, "
         "split by fsdp or by data, have the same ones with and without the flags that are commonly "
         "set (async collective fusion, data-parallel all-reduce)",
+    ),
+    OptionsOfKind(
+        "TPU",
+        {},
+        "nothing is known of other generations: what holds for v5e was not looked for in v4, v5p "
+        "and v6e",
     ),
     OptionsOfKind(
         "NVIDIA|Tesla",

@@ -1,6 +1,7 @@
 """Flags of the compiler: those of the kind of device, then those of the config."""
 
 import dataclasses
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,6 +36,15 @@ def of_kind(kind: str) -> Any:
 )
 def test_every_kind_has_its_options(kind: str, expected: dict) -> None:
     assert compiler_options(of_kind(kind)) == expected
+
+
+def test_what_was_found_for_one_generation_is_said_of_no_other() -> None:
+    first_match = {
+        kind: next(each for each in OPTIONS if re.match(each.kind, kind))
+        for kind in ("TPU v5 lite", "TPU v5", "TPU v4", "TPU v6 lite")
+    }
+    assert "v5e:4x4" in first_match.pop("TPU v5 lite").why
+    assert all("nothing is known" in each.why for each in first_match.values())
 
 
 def test_a_config_adds_to_them_and_wins(monkeypatch: pytest.MonkeyPatch) -> None:
