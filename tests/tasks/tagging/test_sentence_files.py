@@ -1,11 +1,13 @@
 """Files of sentences: columns and JSON lines, and bad input."""
 
 import gzip
+from collections import Counter
 
 import pytest
 
 from spanbert_jax.config.tasks import TaggingConfig
 from spanbert_jax.errors import ConfigError, UserError
+from spanbert_jax.tasks.tagging.entities import entities_of
 from spanbert_jax.tasks.tagging.task import Tagging
 
 
@@ -130,3 +132,36 @@ def test_tags_of_another_scheme_than_the_named_one_are_refused(write):
         read(write("a S-X\n"), scheme="bio")
     with pytest.raises(ConfigError, match="--task.scheme bmes: must be one of detect, bio"):
         TaggingConfig(scheme="bmes")  # type: ignore[arg-type]
+
+
+IO = "tags are IO, read as BIO: neighbours of one type are one entity"
+# Sentences, words, entities of each type, what is said.
+REAL = {
+    "wnut17/wnut17train.conll": (
+        3394, 62730,
+        {"corporation": 221, "creative-work": 140, "group": 264, "location": 548, "person": 660,
+         "product": 142},
+        (),
+    ),
+    "wnut17/emerging.dev.conll": (
+        1009, 15733,
+        {"corporation": 34, "creative-work": 105, "group": 39, "location": 74, "person": 470,
+         "product": 114},
+        (),
+    ),
+    "wikigold/train.conll": (
+        983, 22335, {"LOC": 574, "MISC": 359, "ORG": 556, "PER": 542}, (IO,),
+    ),
+    "wikigold/dev.conll": (491, 11877, {"LOC": 302, "MISC": 263, "ORG": 250, "PER": 250}, (IO,)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("file", list(REAL))
+def test_every_sentence_of_the_real_files_is_an_example(file, shared):
+    number, words, types, notes = REAL[file]
+    dataset = read(str(shared / "data" / "ner" / file), training="train" in file)
+    assert len(dataset.examples) == number and dataset.notes == notes
+    assert sum(len(each.words) for each in dataset.examples) == words
+    assert all(len(each.tags) == len(each.words) for each in dataset.examples)
+    found = Counter(entity.type for each in dataset.examples for entity in entities_of(each.tags))
+    assert found == types
