@@ -1,13 +1,16 @@
 """The configs of configs/, by the numbers that were published, and configs as JSON."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import pytest
 
 from spanbert_jax.config import (
+    FINE_TUNING_OPTIMIZER,
     DataConfig,
     FinetuneConfig,
+    FineTuningConfig,
     LengthPhase,
     MaskingConfig,
     MeshConfig,
@@ -21,6 +24,7 @@ from spanbert_jax.config import (
 )
 from spanbert_jax.config.files import config_functions, load_config, load_module
 from spanbert_jax.config.json import changed_fields, from_json, settings, to_json
+from spanbert_jax.config.tasks import MrqaConfig, SquadConfig, TacredConfig
 from spanbert_jax.errors import ConfigError, UserError
 
 FOLDER = Path(__file__).resolve().parents[1] / "configs"
@@ -225,6 +229,64 @@ def test_roberta_has_the_published_numbers():
     assert optimizer.max_grad_norm == 0.0 and base.training.num_steps == 500_000
     assert (large.optimizer.learning_rate, large.optimizer.warmup_steps) == (4e-4, 30_000)
     assert (large.model.num_layers, large.model.hidden_size) == (24, 1_024)
+
+
+@pytest.mark.parametrize(
+    "name, task, num_epochs",
+    [
+        ("squad.py:squad1", SquadConfig(), 4),
+        ("squad.py:squad2", SquadConfig(unanswerable=True), 4),
+        *(
+            (f"mrqa.py:{each}", MrqaConfig(half="dev"), 4)
+            for each in ("newsqa", "triviaqa", "searchqa", "hotpotqa", "natural_questions")
+        ),
+        ("relation.py:tacred", TacredConfig(), 10),
+    ],
+)
+def test_fine_tuning_has_the_numbers_of_the_paper(name, task, num_epochs):
+    config = load_config(f"{FOLDER}/{name}", FinetuneConfig)
+    # Appendix B: 512 tokens and a window of 128 for questions, 128 tokens for sentences.
+    assert config.task == task
+    if isinstance(task, TacredConfig):
+        assert (task.max_length, task.mode, task.negative_label) == (128, "ner", "no_relation")
+    else:
+        assert (task.max_length, task.doc_stride, task.max_query_length) == (512, 128, 64)
+        assert (task.n_best, task.max_answer_length, task.answerless_windows) == (20, 30, 1.0)
+    assert (config.training.num_epochs, config.training.evaluations_per_epoch) == (num_epochs, 10)
+    assert config.cells == ((2e-5, 32),) and config.checkpoint.keep_best == 1
+    assert config.optimizer == FINE_TUNING_OPTIMIZER
+
+
+def test_the_optimizer_of_fine_tuning_is_that_of_the_released_scripts():
+    optimizer = FINE_TUNING_OPTIMIZER
+    assert (optimizer.name, optimizer.epsilon) == ("bert_adam", 1e-6)
+    assert (optimizer.beta1, optimizer.beta2) == (0.9, 0.999)
+    assert (optimizer.schedule, optimizer.warmup_steps) == ("warmup_linear", 0)
+    assert optimizer.warmup_fraction == 0.1
+    assert (optimizer.weight_decay, optimizer.no_decay) == (0.01, ("bias", "norm"))
+    assert (optimizer.max_grad_norm, optimizer.clip_by) == (1.0, "tensor_norm")
+
+
+def test_the_grid_of_the_paper_is_its_learning_rates_with_each_of_its_batch_sizes():
+    paper = FinetuneConfig(grid="paper")
+    rates = (5e-6, 1e-5, 2e-5, 3e-5, 5e-5)
+    assert sorted(paper.cells) == sorted(itertools.product(rates, (16, 32)))
+    released = FinetuneConfig(grid="released", training=FineTuningConfig(batch_size=8))
+    assert released.cells == tuple((rate, 8) for rate in (1e-6, 2e-6, 3e-6, *rates))
+    assert paper.is_grid and released.is_grid
+    assert not FinetuneConfig().is_grid and FinetuneConfig(seeds=5).is_grid
+
+
+def test_dev_is_scored_ten_times_an_epoch_unless_asked_otherwise():
+    training = FineTuningConfig()
+    # 100 steps of 32 rows an epoch, 4 epochs.
+    assert (training.num_steps(3_200), training.eval_every(3_200)) == (400, 10)
+    # Of less than ten steps an epoch after each; a batch that is not full is a step.
+    assert (training.num_steps(100), training.eval_every(100)) == (16, 1)
+    once = dataclasses.replace(training, evaluations_per_epoch=1)
+    assert once.eval_every(3_200) == 100
+    at_the_end = dataclasses.replace(training, evaluations_per_epoch=0)
+    assert at_the_end.eval_every(3_200) == at_the_end.num_steps(3_200) == 400
 
 
 PHASES = (LengthPhase(2, 16, 24), LengthPhase(3, 32))
