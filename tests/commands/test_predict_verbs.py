@@ -12,17 +12,26 @@ from spanbert_jax.__main__ import main
 from spanbert_jax.commands.answer_tables import shown_of
 from spanbert_jax.commands.asked_lines import chunks
 from spanbert_jax.config.files import load_module
-from spanbert_jax.config.tasks import SquadConfig, TaggingConfig, TextClassificationConfig
+from spanbert_jax.config.tasks import (
+    SquadConfig,
+    TacredConfig,
+    TaggingConfig,
+    TextClassificationConfig,
+)
 from spanbert_jax.errors import UserError
 from spanbert_jax.inference.fine_tuned_model import FineTunedModel
 
 CONTEXT = "Ada Lovelace was born in London."
+RELATED = {
+    "text": "Ada was born in London.", "subject": [0, 3], "object": [16, 22],
+    "subject_type": "PERSON", "object_type": "CITY",
+}  # fmt: skip
 ODD_WORD = Path(__file__).parents[1] / "tasks" / "files" / "odd_word.py"
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, save_fine_tuned) -> Path:
-    """A folder with runs of squad, reviews and tags."""
+    """A folder with runs of squad, reviews, tags and relations."""
     folder = tmp_path_factory.mktemp("runs")
     qas = [{"id": "q", "question": "who ?", "answers": [{"text": "Ada", "answer_start": 0}]}]
     content = {"data": [{"paragraphs": [{"context": CONTEXT, "qas": qas}]}]}
@@ -30,6 +39,12 @@ def runs(tmp_path_factory, save_fine_tuned) -> Path:
     records = [{"text": "a good film", "label": "good"}, {"text": "a bad film", "label": "bad"}]
     (folder / "reviews.jsonl").write_text("".join(json.dumps(each) + "\n" for each in records))
     (folder / "tags.conll").write_text("ada B-PER\nwas O\n")
+    sentence = {
+        "token": "ada was born in london .".split(), "subj_start": 0, "subj_end": 0, "obj_start": 4,
+        "obj_end": 4, "subj_type": "PERSON", "obj_type": "CITY",
+    }  # fmt: skip
+    related = [sentence | {"id": each, "relation": each} for each in ("no_relation", "born_in")]
+    (folder / "relations.json").write_text(json.dumps(related))
 
     def files(name: str) -> dict[str, str]:
         return {"train": str(folder / name), "dev": str(folder / name)}
@@ -41,6 +56,7 @@ def runs(tmp_path_factory, save_fine_tuned) -> Path:
         folder / "reviews", TextClassificationConfig(**files("reviews.jsonl"), max_length=32)
     )
     save_fine_tuned(folder / "tags", TaggingConfig(**files("tags.conll"), max_length=32))
+    save_fine_tuned(folder / "relations", TacredConfig(**files("relations.json"), max_length=32))
     return folder
 
 
@@ -84,6 +100,29 @@ def test_texts_are_classified_and_tagged(ask):
     assert printed.splitlines()[1].split() == ["probability", "label"]
     _, printed, _ = ask("tag", "tags", "Ada was born.")
     assert "entit" in printed.splitlines()[0]
+
+
+def test_a_relation_is_found_behind_the_flags_and_on_standard_input(ask, runs):
+    expected = spanbert_jax.load(runs / "relations").relation(RELATED)
+    code, printed, _ = ask("relation", "relations", json.dumps(RELATED))
+    assert code == 0
+    relation, heading, *rows = printed.splitlines()
+    assert relation == expected["relation"]
+    assert heading.split() == ["probability", "relation"]
+    assert [row.split()[1] for row in rows] == list(expected["probabilities"])
+    assert set(expected["probabilities"]) == {"no_relation", "born_in"}
+
+    words = {"tokens": "Ada was born in London .".split(), "subject": [0, 0], "object": [4, 4]}
+    asked = [RELATED, RELATED | {"object": [8, 12]}, {"id": "w", **words}]
+    asked[2] |= {"subject_type": "PERSON", "object_type": "CITY"}
+    code, printed, _ = ask("relation", "relations", stdin="\n".join(map(json.dumps, asked)))
+    assert code == 0
+    of_text, of_others, of_words = lines(printed)
+    # In a batch of three, but for rounding.
+    close = pytest.approx(expected["probabilities"], rel=1e-4)
+    assert of_text["probabilities"] == of_words["probabilities"] == close
+    assert of_others["probabilities"] != close
+    assert "id" not in of_text and of_words["id"] == "w"
 
 
 def test_json_lines_of_standard_input_are_answered_in_order(ask, runs):
@@ -181,6 +220,11 @@ def test_a_terminal_without_an_example_is_told_what_to_type(runs, monkeypatch, c
         ("classify", "reviews", ("--file", "nowhere.jsonl"), ["there is no such file"]),
         ("classify", "reviews", ("a", "--top", "0"), ["--top 0: must be greater than 0"]),
         ("relation", "reviews", ("{",), ["head of relation extraction"]),
+        ("relation", "relations", ("{",),
+         ["spanbert predict relation: SENTENCE: must be a JSON object (", "; quote it"]),
+        ("relation", "relations", ("[1]",), ["SENTENCE: must be a JSON object, found list"]),
+        ("relation", "relations", (json.dumps(RELATED | {"object": [16, 99]}),),
+         ["object must be characters [start, end)", "found 16 and 99"]),
         ("tag", "nowhere", ("a",), ["nowhere"]),
     ],
 )  # fmt: skip
