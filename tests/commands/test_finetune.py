@@ -1,8 +1,10 @@
 """`spanbert finetune`: a run learns, keeps its best checkpoint and goes on; a grid of runs."""
 
 import dataclasses
+import itertools
 import json
 import random
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -13,7 +15,9 @@ import jax
 import numpy as np
 import pytest
 
+from spanbert_jax.__main__ import main
 from spanbert_jax.commands import finetune, task_run
+from spanbert_jax.commands.task_grid import runs_of
 from spanbert_jax.config import (
     DataConfig,
     FinetuneConfig,
@@ -23,12 +27,16 @@ from spanbert_jax.config import (
 )
 from spanbert_jax.config.files import load_config
 from spanbert_jax.config.json import to_json
+from spanbert_jax.config.tasks import SquadConfig
 from spanbert_jax.corpus.tokenizers import SPECIAL_PIECES, load_tokenizer
 from spanbert_jax.errors import INTERRUPTED, UserError
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, saved_steps
 from spanbert_jax.training.saved_run import load_run
 from spanbert_jax.weights.loading import read_pretrained
+from spanbert_jax.weights.matching import tensors_from
+from spanbert_jax.weights.model_config import export_config, exported_names
 from spanbert_jax.weights.parameters import flatten, initial_parameters, nest, parameter_shapes
+from spanbert_jax.weights.tensors import write_safetensors
 
 WORDS = "bridge castle garden river tower village water window winter young".split()
 MODEL = ModelConfig(
@@ -76,14 +84,52 @@ def write_examples(path: Path, number: int, *, seed: int, labelled: bool = True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def write_weights(folder: Path) -> None:
-    """A run of pretraining that has saved a random model, with a vocabulary of its own."""
+def write_questions(path: Path, number: int, *, seed: int) -> None:
+    """SQuAD 2.0's form: where is the word "golden"? Every second context lacks it; of those that
+    have it one in four is said to have no answer, for no reason, so that a threshold is not easy.
+    """
+    rng = random.Random(seed)
+    paragraphs = []
+    for index in range(number):
+        words = rng.choices(WORDS, k=12)
+        if index % 2:
+            words[rng.randrange(len(words))] = "golden"
+        context = " ".join(words)
+        answers = [{"text": "golden", "answer_start": context.find("golden")}]
+        if index % 2 == 0 or index % 8 == 7:
+            answers = []
+        qa = {"id": f"{path.stem}-{index}", "question": "golden", "answers": answers}
+        paragraphs.append({"context": context, "qas": [qa | {"is_impossible": not answers}]})
+    path.write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
+
+
+def random_parameters() -> dict[str, Any]:
+    """Those that every run of this file begins with, whoever keeps them."""
+    return nest(initial_parameters(MODEL, list(parameter_shapes(MODEL)), seed=0))
+
+
+def write_vocabulary(folder: Path) -> None:
     pieces = [*SPECIAL_PIECES, *WORDS, "golden"]
     pieces += [f"x{number}" for number in range(MODEL.vocab_size - len(pieces))]
-    (folder / "tokenizer").mkdir(parents=True)
-    (folder / "tokenizer" / "vocab.txt").write_text("\n".join(pieces) + "\n")
+    folder.mkdir(parents=True)
+    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n")
+
+
+def write_hugging_face(folder: Path) -> None:
+    """A folder of Hugging Face's BertForMaskedLM: neither pooler nor head of span boundaries."""
+    write_vocabulary(folder)
+    config = export_config(MODEL, pad_id=0, cls_id=2, sep_id=3)
+    (folder / "config.json").write_text(json.dumps(config))
+    tensors = tensors_from(random_parameters(), names=exported_names(MODEL), model=MODEL)
+    tensors = {name: array for name, array in tensors.items() if "pair_target" not in name}
+    write_safetensors(folder / "model.safetensors", tensors, {"format": "pt"})
+
+
+def write_weights(folder: Path) -> None:
+    """A run of pretraining that has saved a random model, with a vocabulary of its own."""
+    write_vocabulary(folder / "tokenizer")
     fingerprint = load_tokenizer(folder / "tokenizer").fingerprint
-    params = nest(initial_parameters(MODEL, list(parameter_shapes(MODEL)), seed=0))
+    params = random_parameters()
     config = PretrainConfig(
         workdir=str(folder), model=MODEL, data=DataConfig(sequence_length=MODEL.max_positions)
     )
@@ -218,16 +264,20 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(
         assert largest_difference(*ends, but=KEY_BIAS) < 2e-3
 
 
-def stop_at_step(step: int) -> Any:
-    """In place of `ReadAhead`: a Ctrl-C comes while the batch of `step` is read."""
+def stop_at_step(step: int, *, of_run: int = 1) -> Any:
+    """In place of `ReadAhead`: a Ctrl-C comes while the batch of `step` is read.
+
+    of_run: of those that begin one after the other, from 1.
+    """
+    begun = itertools.count(1)
 
     class Interrupted:
         def __init__(self, batches: Any, **_: Any) -> None:
-            self.batches = batches
+            self.batches, self.run = batches, next(begun)
 
         def __enter__(self) -> Any:
             for number, batch in enumerate(self.batches, start=1):
-                if number == step:
+                if (self.run, number) == (of_run, step):
                     signal.raise_signal(signal.SIGINT)
                 yield batch
 
@@ -262,18 +312,25 @@ def test_microbatches_and_the_batch_as_a_whole_learn_the_same(
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_a_grid_runs_every_cell_keeps_the_best_and_goes_on_where_it_was(
-    config: FinetuneConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    training = dataclasses.replace(config.training, num_epochs=2, evaluations_per_epoch=1)
+@pytest.fixture(scope="module")
+def two_rates(config: FinetuneConfig, tmp_path_factory: pytest.TempPathFactory) -> FinetuneConfig:
+    """A grid of two learning rates, which has run."""
     grid = dataclasses.replace(
-        config, learning_rates=(1e-5, 1e-2), batch_sizes=(8,), workdir=str(tmp_path),
-        training=training,
+        config, learning_rates=(1e-5, 1e-2), batch_sizes=(8,),
+        workdir=str(tmp_path_factory.mktemp("two_rates")),
+        training=dataclasses.replace(config.training, num_epochs=2),
     )  # fmt: skip
     assert finetune.run(grid) == 0
+    return grid
+
+
+def test_a_grid_runs_every_cell_keeps_the_best_and_goes_on_where_it_was(
+    two_rates: FinetuneConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(two_rates.workdir, tmp_path, dirs_exist_ok=True)
+    grid = dataclasses.replace(two_rates, workdir=str(tmp_path))
     names = [f"lr{rate}_batch8_seed{seed}" for rate in ("1e-05", "0.01") for seed in (42, 43)]
     before = {name: (tmp_path / name / "metrics.jsonl").read_bytes() for name in names[::2]}
-    capsys.readouterr()
 
     assert finetune.run(dataclasses.replace(grid, seeds=2)) == 0
     table = capsys.readouterr().out
@@ -295,6 +352,102 @@ def test_a_grid_runs_every_cell_keeps_the_best_and_goes_on_where_it_was(
     best = read_json(tmp_path / "grid.json")["best"]
     assert best == max(names[:2], key=scores.get) and saved_steps(tmp_path / best)
     assert read_json(tmp_path / best / "results.json")["score"] == scores[best]
+
+
+def test_a_grid_that_is_stopped_in_a_run_comes_to_what_an_undisturbed_one_comes_to(
+    two_rates: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = dataclasses.replace(two_rates, workdir=str(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr(task_run, "ReadAhead", stop_at_step(20, of_run=2))
+        assert finetune.run(grid) == INTERRUPTED
+    done, stopped = (tmp_path / run.name for run in runs_of(grid))
+    assert (done / "results.json").exists() and not (stopped / "results.json").exists()
+    assert max(saved_steps(stopped)) == 20
+    assert [run["name"] for run in read_json(tmp_path / "grid.json")["runs"]] == [done.name]
+
+    before = (done / "metrics.jsonl").read_bytes()
+    assert finetune.run(grid) == 0
+    assert (done / "metrics.jsonl").read_bytes() == before
+    content = read_json(tmp_path / "grid.json")
+    assert content == read_json(Path(two_rates.workdir) / "grid.json")
+    assert [run["name"] for run in content["runs"]] == [done.name, stopped.name]
+    found, expected = (
+        load_run(Path(folder) / content["best"]) for folder in (tmp_path, two_rates.workdir)
+    )
+    assert found.step == expected.step
+    assert largest_difference(found.params, expected.params) == 0.0
+
+
+def test_the_grid_of_the_paper_with_five_seeds_is_fifty_runs(config: FinetuneConfig) -> None:
+    runs = runs_of(dataclasses.replace(config, grid="paper", seeds=5))
+    assert len(runs) == len({run.config.workdir for run in runs}) == 50
+    for run in runs:
+        training, rate = run.config.training, run.config.optimizer.learning_rate
+        assert run[1:4] == (rate, training.batch_size, training.seed)
+        assert not run.config.is_grid
+    assert {run.seed for run in runs} == {42, 43, 44, 45, 46}
+
+
+def test_the_threshold_that_dev_gave_is_kept_with_the_checkpoint_and_used_by_evaluate(
+    config: FinetuneConfig, tmp_path: Path
+) -> None:
+    for name, number in (("train", 64), ("dev", 24), ("other", 24)):
+        write_questions(tmp_path / f"{name}.json", number, seed=number + len(name))
+    task = SquadConfig(
+        train=str(tmp_path / "train.json"), dev=str(tmp_path / "dev.json"), max_length=16,
+        unanswerable=True,
+    )  # fmt: skip
+    training = dataclasses.replace(config.training, num_epochs=2, evaluations_per_epoch=2)
+    one = dataclasses.replace(config, task=task, training=training, workdir=str(tmp_path / "run"))
+    assert finetune.run(one) == 0
+    results, run = read_json(tmp_path / "run" / "results.json"), load_run(tmp_path / "run")
+    assert run.step == results["step"]
+    assert run.settings == results["settings"] and set(run.settings) == {"null_threshold"}
+    # Scored again with what was saved, it is what the evaluation of that step had found.
+    found = {line["step"]: line for line in metrics(tmp_path / "run") if "dev_f1" in line}
+    assert results["score"] == pytest.approx(found[run.step]["dev_f1"], abs=1e-4)
+    assert results["score"] == pytest.approx(max(line["dev_f1"] for line in found.values()))
+
+    # Another file than it was tuned on, whose own best threshold is another one.
+    other = str(tmp_path / "other.json")
+    assert main(["evaluate", one.workdir, "--task.dev", other]) == 0
+    folder = tmp_path / "run" / "evaluations" / "other"
+    scores = read_json(folder / "scores.json")
+    assert scores["settings"] == run.settings
+    threshold = run.settings["null_threshold"]
+    assert threshold not in (0.0, scores["scores"]["best_f1_thresh"])
+    odds = read_json(folder / "null_odds.json")
+    answers = read_json(folder / "predictions.json")
+    assert {key for key, text in answers.items() if not text} == {
+        key for key, value in odds.items() if value > threshold
+    }
+    assert 0 < sum(map(bool, answers.values())) < len(answers)
+
+
+def test_weights_of_hugging_face_and_their_import_begin_as_a_run_with_the_same_weights(
+    config: FinetuneConfig, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    write_hugging_face(tmp_path / "bert")
+    assert main(["import", str(tmp_path / "bert"), "--out", str(tmp_path / "imported")]) == 0
+    expected = [line for line in metrics(uninterrupted) if line["step"] < 20]
+    for origin in (f"hf:{tmp_path}/bert", str(tmp_path / "imported")):
+        workdir = tmp_path / f"from_{Path(origin).name}"
+        one = dataclasses.replace(config, init_from=origin, workdir=str(workdir))
+        capsys.readouterr()
+        with monkeypatch.context() as patched:
+            patched.setattr(task_run, "ReadAhead", stop_at_step(20))
+            assert finetune.run(one) == INTERRUPTED
+        # What the import began at random is no more theirs than what the folder lacks.
+        assert (
+            "weights: 17 of 22 matched; initialised: pooler (2), task_head (2); "
+            "unused: mlm_head (5)\n"
+        ) in capsys.readouterr().err
+        found = [line for line in metrics(workdir) if line["step"] < 20]
+        for name in ("loss", "grad_norm", "dev_accuracy"):
+            both = [[line[name] for line in each if name in line] for each in (found, expected)]
+            assert both[0] == both[1] and both[0]
 
 
 def test_a_fine_tuned_model_is_a_beginning_too(golden: Path, uninterrupted: Path) -> None:
