@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from spanbert_jax.config import ComputeConfig, ModelConfig
@@ -22,6 +23,10 @@ from spanbert_jax.model.heads import (
 from spanbert_jax.model.platform import platform
 
 
+# On the devices, or brought to the host.
+OfObjective = Float[Array | np.ndarray, "batch predictions vocab"]
+
+
 class PretrainLogits(NamedTuple):
     """Float32 logits of each objective, None of those that the model has no head for."""
 
@@ -31,11 +36,11 @@ class PretrainLogits(NamedTuple):
     next_sentence: Float[Array, "batch 2"] | None = None
 
     @property
-    def mlm(self) -> Float[Array, "batch predictions vocab"]:
+    def mlm(self) -> OfObjective:
         return self.vocabulary[:, 0]
 
     @property
-    def span_boundary(self) -> Float[Array, "batch predictions vocab"] | None:
+    def span_boundary(self) -> OfObjective | None:
         return self.vocabulary[:, 1] if self.vocabulary.shape[1] > 1 else None
 
 
