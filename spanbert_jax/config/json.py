@@ -140,7 +140,7 @@ def _read(value: Any, kind: Any, path: str) -> Any:
         value = {name: field for name, field in value.items() if name != _TASK_NAME}
     if dataclasses.is_dataclass(kind) and isinstance(value, dict):
         return _read_dataclass(value, kind, path)
-    if origin is tuple and isinstance(value, list):
+    if origin is tuple and isinstance(value, list | tuple):
         element = typing.get_args(kind)[0]
         return tuple(_read(item, element, path) for item in value)
     if origin in (typing.Union, types.UnionType):
@@ -148,7 +148,7 @@ def _read(value: Any, kind: Any, path: str) -> Any:
         if _is_one_of(value, kinds):
             return value
         for each in kinds:
-            if isinstance(value, list) and typing.get_origin(each) is tuple:
+            if isinstance(value, list | tuple) and typing.get_origin(each) is tuple:
                 return _read(value, each, path)
     if origin is typing.Literal and value in typing.get_args(kind):
         return value
