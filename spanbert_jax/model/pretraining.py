@@ -22,7 +22,6 @@ from spanbert_jax.model.heads import (
 )
 from spanbert_jax.model.platform import platform
 
-
 # On the devices, or brought to the host.
 OfObjective = Float[Array | np.ndarray, "batch predictions vocab"]
 

@@ -160,7 +160,7 @@ def test_what_reads_back_otherwise_is_an_error_and_leaves_nothing(
     write = exporting.write_safetensors
     monkeypatch.setattr(exporting, "write_safetensors", damaged)
     assert run_export(saved_run(model), tmp_path / "out") == 2
-    assert "must give the logits of the checkpoint, found them to differ: mlm by" in (
+    assert "must give the logits of the checkpoint, found them to differ: vocabulary by" in (
         capsys.readouterr().err
     )
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
