@@ -30,7 +30,11 @@ from spanbert_jax.training.mesh import batch_sharding, make_mesh
 from spanbert_jax.training.pretraining import build
 from spanbert_jax.training.sharding_report import shares
 
-_NEEDED = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
+# With a list of allocations, or where no order of the program could fit.
+_NEEDED = re.compile(
+    r"(?:Used |HLO temporaries \()([\d.]+)([KMGT]?)\)? (?:of|exceeds available HBM) "
+    r"\(?([\d.]+)([KMGT]?)"
+)
 _ALLOCATION = re.compile(
     r"Size: ([\d.]+)([KMGT]?)\s+(?:Operator: op_name=\"([^\"]*)\"[^\n]*\s+)?Shape: (\S+)"
 )
