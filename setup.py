@@ -29,6 +29,7 @@ REQUIREMENTS = [
 ]
 
 DATASKETCH = "datasketch>=2,<3"  # MinHash signatures and their bands
+JAX_TPU = "jax[tpu]>=0.10.2,<0.11"
 
 EXTRAS = {
     # A real Wikipedia dump fragment lies in gensim's test data.
@@ -53,9 +54,9 @@ EXTRAS = {
     ],
     # Figures of a run on Weights & Biases (--metrics.wandb).
     "wandb": ["wandb>=0.19"],
-    "tpu": ["jax[tpu]>=0.10.2,<0.11"],
+    "tpu": [JAX_TPU],
     # The TPU compiler, in the version that this jax works with (`spanbert plan`).
-    "plan": ["jax[tpu]>=0.10.2,<0.11"],
+    "plan": [JAX_TPU],
     "cuda": ["jax[cuda12]>=0.10.2,<0.11"],
     # Side-by-side benchmarks against PyTorch (tests/benchmarks).
     "bench": ["torch>=2.9", "transformers>=5"],

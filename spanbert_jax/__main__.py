@@ -1,6 +1,5 @@
 """The program `spanbert`, also `python -m spanbert_jax`. Errors leave as one paragraph."""
 
-import os
 import sys
 from collections.abc import Sequence
 from types import TracebackType
@@ -14,7 +13,7 @@ from spanbert_jax.errors import (
     UserError,
     storage_error,
 )
-from spanbert_jax.training.leaving import ending
+from spanbert_jax.training.leaving import ending, forget_reader
 
 FAILED = 1
 """Exit code of Python, after a mistake of ours."""
@@ -34,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = ": ".join(["spanbert: interrupted", *map(str, interrupt.args)])
         return _told(said, INTERRUPTED)
     except BrokenPipeError:
-        # The reader, `head` for instance, has seen enough. Python flushes once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader, `head` for instance, has seen enough.
+        forget_reader(sys.stdout)
         return 0
     except Exception as error:
         if (explained := storage_error(error)) is None:

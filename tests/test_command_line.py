@@ -39,8 +39,8 @@ def test_help_names_every_command_with_an_example(capsys, arguments):
     assert program.main(arguments) == 0
     printed = capsys.readouterr().out
     for command in (
-        "prepare", "pretrain", "finetune", "evaluate", "inspect shards", "predict fill", "import",
-        "export",
+        "prepare", "plan", "pretrain", "finetune", "evaluate", "inspect shards", "predict fill",
+        "import", "export",
     ):  # fmt: skip
         assert f"\n  {command} " in printed
         assert f"\n  spanbert {command} " in printed
@@ -64,6 +64,7 @@ def test_version_is_the_version_of_the_package(capsys):
         (["pretrain", "--help"], "--optimizer.learning-rate"),
         (["pretrain", f"{PRETRAIN}:spanbert_base", "--help"], "--model.num-layers"),
         (["prepare", "--help"], "--source"),
+        (["plan", "--help"], "--topology"),
         (["inspect", "--help"], "--mask"),
         (["inspect", "shards", "--help"], "--masking.tagged-prob"),
         (["predict", "answer", "--help"], "--context-file"),

@@ -86,16 +86,11 @@ def _pretrain(arguments: list[str]) -> int:
 
 def _plan(arguments: list[str]) -> int:
     """A plan is of a config of pretraining, and takes all of its flags beside its own."""
-    name = arguments[0] if arguments else ""
-    if name in ("--help", "-h"):
-        parse_flags(PlanConfig(), arguments, prog="spanbert plan", about=PLAN_HELP)
-    if not name or name.startswith("-"):
-        raise UserError(
-            "spanbert plan takes a config before its flags; name one, such as "
-            "configs/pretrain.py:spanbert_base"
-        )
-    default = plan_of(load_config(name, PretrainConfig))
-    config = parse_flags(default, arguments[1:], prog=f"spanbert plan {name}", about=PLAN_HELP)
+    config = _config_file(
+        arguments, PretrainConfig, command="plan", about=PLAN_HELP,
+        example="configs/pretrain.py:spanbert_base", asked=plan_of,
+    )  # fmt: skip
+    assert isinstance(config, PlanConfig)
     state("--topology", config.topology, "name a slice of chips, such as v5e:4x8 or v5e-32")
     from spanbert_jax.commands import plan
 
@@ -115,18 +110,27 @@ def _finetune(arguments: list[str]) -> int:
 
 
 def _config_file(
-    arguments: list[str], kind: type[RunT], *, command: str, about: str, example: str
+    arguments: list[str],
+    kind: type[RunT],
+    *,
+    command: str,
+    about: str,
+    example: str,
+    asked: Callable[[RunT], RunT] = lambda experiment: experiment,
 ) -> RunT:
-    """The config that a file of experiments gives, with the values typed behind its name."""
+    """The config that a file of experiments gives, with the values typed behind its name.
+
+    asked: what is made of the experiment before its flags are read.
+    """
     name = arguments[0] if arguments else ""
     if name in ("--help", "-h"):
-        parse_flags(kind(), arguments, prog=f"spanbert {command}", about=about)
+        parse_flags(asked(kind()), arguments, prog=f"spanbert {command}", about=about)
     if not name or name.startswith("-"):
         raise UserError(
             f"spanbert {command} takes a config before its flags; name one, such as {example}"
         )
     prog = f"spanbert {command} {name}"
-    return parse_flags(load_config(name, kind), arguments[1:], prog=prog, about=about)
+    return parse_flags(asked(load_config(name, kind)), arguments[1:], prog=prog, about=about)
 
 
 def _inspect(arguments: list[str]) -> int:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from spanbert_jax.config.experiment import PretrainConfig
 from spanbert_jax.config.topologies import Topology, parse_topology
@@ -22,9 +22,9 @@ class PlanConfig(PretrainConfig):
     json: str = ""
     """File that the plan is written to, every figure of it."""
     depth: Literal["shallow", "whole"] = "shallow"
-    """Layers that are compiled. shallow: two depths, from which the figures of the whole follow
-    along a line, within 5%, in a quarter of the time. whole: all of them. Where layers are
-    scanned, one is compiled in any case."""
+    """Layers that are compiled. shallow: two depths, from which the figures of the whole are
+    reckoned along a line. whole: all of them, which takes longer. Where layers are scanned, one is
+    compiled in any case."""
     search: bool = False
     """Try batches, rematerialisation, meshes and microbatches, and print them, best first."""
     price_per_chip_hour: float = 0.0
@@ -49,11 +49,15 @@ class PlanConfig(PretrainConfig):
     @property
     def experiment(self) -> PretrainConfig:
         """What would be trained, without what is asked about it."""
-        names = [field.name for field in dataclasses.fields(PretrainConfig)]
-        return PretrainConfig(**{name: getattr(self, name) for name in names})
+        return PretrainConfig(**_values(self))
 
 
 def plan_of(experiment: PretrainConfig) -> PlanConfig:
     """The plan of an experiment; nothing is asked of it yet."""
+    return PlanConfig(**_values(experiment))
+
+
+def _values(experiment: PretrainConfig) -> dict[str, Any]:
+    """Of the fields that every experiment has."""
     names = [field.name for field in dataclasses.fields(PretrainConfig)]
-    return PlanConfig(**{name: getattr(experiment, name) for name in names})
+    return {name: getattr(experiment, name) for name in names}

@@ -100,9 +100,8 @@ def _attention(
     query: jax.Array, key: jax.Array, value: jax.Array, document_ids: jax.Array, place: jax.Array,
     shape: Shape, interpret: bool,
 ) -> jax.Array:  # fmt: skip
-    rows, columns = document_ids[:, :, None], document_ids[:, None, :]
     return _call(
-        _forward_kernel, shape, (place,), (rows, columns), (query, key, value), num_results=1,
+        _forward_kernel, shape, place, document_ids, (query, key, value), num_results=1,
         interpret=interpret,
     )[0]  # fmt: skip
 
@@ -119,9 +118,8 @@ def _attention_backward(
     shape: Shape, interpret: bool, saved: Any, gradient: jax.Array
 ) -> tuple[jax.Array | None, ...]:
     query, key, value, document_ids, place = saved
-    rows, columns = document_ids[:, :, None], document_ids[:, None, :]
     gradients = _call(
-        _backward_kernel, shape, (place,), (rows, columns), (query, key, value, gradient),
+        _backward_kernel, shape, place, document_ids, (query, key, value, gradient),
         num_results=3, interpret=interpret,
     )  # fmt: skip
     return (*gradients, None, None)
@@ -131,11 +129,14 @@ _attention.defvjp(_attention_forward, _attention_backward)
 
 
 def _call(
-    kernel: Any, shape: Shape, scalars: Any, ids: Any, arrays: Any, *, num_results: int,
-    interpret: bool,
+    kernel: Any, shape: Shape, place: jax.Array, document_ids: jax.Array,
+    arrays: Sequence[jax.Array], *, num_results: int, interpret: bool,
 ) -> Sequence[jax.Array]:  # fmt: skip
-    """Run a kernel for every row of the batch and every group of heads."""
-    (rows, columns), like = ids, arrays[0]
+    """Run a kernel for every row of the batch and every group of heads.
+
+    It is given the documents twice, as a column and as a row: to turn one is no work of a kernel's.
+    """
+    like, as_column, as_row = arrays[0], document_ids[:, :, None], document_ids[:, None, :]
     width, at_once = shape.heads_at_once * shape.head_size, shape.rows_at_once(like.shape[0])
 
     def block(*sizes: int, of_group: bool = False) -> pl.BlockSpec:
@@ -156,7 +157,7 @@ def _call(
         compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "parallel")),
         interpret=interpret,
         name=kernel.__name__.strip("_"),
-    )(*scalars, rows, columns, *arrays)
+    )(place, as_column, as_row, *arrays)
 
 
 def _forward_kernel(

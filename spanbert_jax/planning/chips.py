@@ -34,7 +34,7 @@ class Chip(NamedTuple):
 
 # HBM and links: the page of each version under docs.cloud.google.com/tpu/docs; link speed is a
 # chip's bidirectional bandwidth over its links (4 in two dimensions, 6 in three), halved. What of
-# HBM a program can have is what the compiler says where one does not fit.
+# HBM a program can have is what the compiler says where one does not fit; of v5p, not checked.
 # Clock and cycles of a product: such that all matrix units together reach the published peak
 # (v5e: 4 x 128 x 128 x 2 x 1.5 GHz = 197 TFLOP/s).
 GIB = 2**30

@@ -6,7 +6,6 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from etils import epath
+
 import spanbert_jax
 from spanbert_jax.config import PretrainConfig
 from spanbert_jax.config.json import to_tree
@@ -22,6 +23,7 @@ from spanbert_jax.config.topologies import Topology
 from spanbert_jax.errors import UserError
 from spanbert_jax.planning.figures import OutOfMemory, StepFigures, from_tree
 from spanbert_jax.planning.libtpu_environment import environment
+from spanbert_jax.training.run_folder import write_whole
 
 # Parts of a config that the compiled step depends on.
 _SECTIONS = ("model", "compute", "mesh", "objective", "optimizer", "training", "masking", "data")
@@ -95,9 +97,7 @@ def compiled(job: Job, *, cache: str, say: Callable[[str], None]) -> Answer:
     tree = _run(job, say)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(tree))
-        temporary.replace(file)
+        write_whole(epath.Path(file), json.dumps(tree).encode())
     return from_tree(tree)
 
 

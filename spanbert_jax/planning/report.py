@@ -8,10 +8,10 @@ from spanbert_jax.planning.figures import OutOfMemory, to_tree
 from spanbert_jax.planning.plan import Plan
 
 CALIBRATION = (
-    "An ESTIMATE from compiled code; nothing ran on a TPU. By the same estimate a matrix product "
-    "of 8192 x 8192 x 8192 reaches 99.8% of the peak of v5e, streams of float32 81% of the "
-    "bandwidth of HBM, which is assumed. Not in it: input, dispatch of steps, stalls of memory. "
-    "Take times as optimistic, and compare plans with plans."
+    "An ESTIMATE from compiled code; nothing ran on a TPU. Kernels take the cycles of their "
+    "machine code, or their bytes at 81% of the bandwidth of HBM, which is assumed. Not in it: "
+    "input, dispatch of steps, stalls of memory. Take times as optimistic, and compare plans "
+    "with plans."
 )
 _MEMORY = {
     "parameters": "parameters",

@@ -164,7 +164,8 @@ class _Player:
             wait = max(0.0, under_way.arrivals.pop(each.operands[0], 0.0) - now)
             self.line.collective_wait += wait * runs
             return now + wait
-        sent, group = _sent_bytes(self.program, each, kind), _group_size(each.text)
+        group = _group_size(each.text)
+        sent = _sent_bytes(self.program, each, kind, group=group)
         seconds = collective_seconds(self.topology, num_bytes=sent, group=group)
         self.line.collectives.append(Collective(kind, runs, sent, seconds, each.op_name))
         if phase == "start":
@@ -248,11 +249,10 @@ def _copied_bytes(each: Instruction) -> float:
     return float(min(array.num_bytes for array in arrays))
 
 
-def _sent_bytes(program: Program, each: Instruction, kind: str) -> float:
+def _sent_bytes(program: Program, each: Instruction, kind: str, *, group: int) -> float:
     """Bytes that each chip of a group of n sends, by the ring algorithm: (n - 1) / n of the whole,
     twice for an all-reduce.
     """
-    group = _group_size(each.text)
     given = sum(operand.num_bytes for operand in program.operands(each))
     share = (group - 1) / group
     if kind == "all-reduce":

@@ -24,10 +24,14 @@ def ending(exit_code: int, stream: IO[str]) -> Iterator[None]:
         yield
         stream.flush()
     except BrokenPipeError:
-        # Python flushes once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        forget_reader(stream)
     finally:
         timer.cancel()
+
+
+def forget_reader(stream: IO[str]) -> None:
+    """Let a stream whose reader is gone lead nowhere: Python flushes it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def leave(said: str, exit_code: int) -> None:

@@ -76,8 +76,7 @@ def make_train_step(
         gradients, sums = _accumulate(objective, state.params, batch, num_microbatches, key)
         with jax.named_scope("optimizer"):
             norm = optax.tree.norm(gradients)
-        usual, taken = _judge(state, norm, max_norm_ratio)
-        with jax.named_scope("optimizer"):
+            usual, taken = _judge(state, norm, max_norm_ratio)
             updates, optimizer_state = optimizer.update(
                 gradients, state.optimizer_state, state.params
             )

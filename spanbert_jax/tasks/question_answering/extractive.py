@@ -17,7 +17,7 @@ from spanbert_jax.config.tasks import QuestionAnsweringConfig
 from spanbert_jax.corpus.tokenizers import Tokenizer
 from spanbert_jax.data.batch import TaskBatch, TaskRow
 from spanbert_jax.errors import UserError
-from spanbert_jax.model.losses import WeightedSums
+from spanbert_jax.model.losses import WeightedSums, target_losses
 from spanbert_jax.model.task_heads import SpanHead
 from spanbert_jax.tasks.question_answering.answer_text import texts_of
 from spanbert_jax.tasks.question_answering.contexts import encode_questions
@@ -92,8 +92,13 @@ class ExtractiveTask(Task[Question]):
         """Half the cross-entropy of the start and half that of the end, of each row; a row is right
         where both are.
         """
-        start, end = batch.fields["answer_start"], batch.fields["answer_end"]
-        losses = (_cross_entropy(outputs["start"], start) + _cross_entropy(outputs["end"], end)) / 2
+        start, end = (jnp.asarray(batch.fields[f"answer_{edge}"]) for edge in ("start", "end"))
+        # Padding has scores so low that it counts nothing.
+        of_start, of_end = (
+            target_losses(outputs["start"], start),
+            target_losses(outputs["end"], end),
+        )
+        losses = (of_start.nats + of_end.nats) / 2
         right = (jnp.argmax(outputs["start"], -1) == start) & (
             jnp.argmax(outputs["end"], -1) == end
         )
@@ -190,10 +195,3 @@ class ExtractiveTask(Task[Question]):
 
 def _scores(output: Outputs) -> tuple[Scores, Scores]:
     return output["start"], output["end"]
-
-
-def _cross_entropy(scores: jax.Array, targets: jax.Array) -> jax.Array:
-    """Of each row, over its tokens; padding has scores so low that it counts nothing."""
-    scores = scores.astype(jnp.float32)
-    right = jnp.take_along_axis(scores, targets[:, None], axis=-1)[:, 0]
-    return jax.nn.logsumexp(scores, axis=-1) - right
