@@ -21,6 +21,7 @@ REQUIREMENTS = [
     "mwparserfromhell>=0.7.2,<0.8",  # wiki markup to text
     "sentencex>=1.0.30,<2",  # sentence boundaries, non-destructive, in Rust
     "etils[epath,epy]>=1.10",  # one path type for local disks and gs://
+    "filelock>=3.16",  # lets JAX bound its compilation cache
     "tyro>=1.0.17,<2",  # typed command line over dataclasses
     "rich>=14",  # the live line of a terminal
     "jaxtyping>=0.3.11,<0.4",  # shapes in signatures, checked in tests

@@ -74,8 +74,10 @@ def _model(config: AskConfig) -> Any:
     from spanbert_jax.inference.loading import is_fine_tuned, load, load_fine_tuned
     from spanbert_jax.inference.verbs import check_verb
     from spanbert_jax.tasks.task import load_task
+    from spanbert_jax.training.compilation_cache import keep_compiled
     from spanbert_jax.training.run_folder import best_of_grid, read_config
 
+    keep_compiled()
     with reworded(lambda message: f"--checkpoint {config.checkpoint}: {message}"):
         if not is_fine_tuned(config.checkpoint):
             pretrained: Any = load(config.checkpoint, step=config.step)

@@ -76,7 +76,9 @@ def _of_model(config: EvaluateConfig, folder: epath.Path, say: Callable[[str], N
     # Imported here: the checks before this answer while JAX is still down.
     from spanbert_jax.commands.row_progress import RowProgress
     from spanbert_jax.inference.loading import load_fine_tuned
+    from spanbert_jax.training.compilation_cache import keep_compiled
 
+    keep_compiled(say=say)
     model = load_fine_tuned(
         folder, step=config.step, dtype=config.dtype, task=config.task,
         batch_tokens=config.batch_tokens,

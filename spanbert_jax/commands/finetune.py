@@ -68,6 +68,7 @@ def _tune(config: FinetuneConfig, activity: Activity) -> int:
     from spanbert_jax.commands.task_run import check_fits
     from spanbert_jax.tasks.splits import read_task_data
     from spanbert_jax.tasks.task import load_task
+    from spanbert_jax.training.compilation_cache import keep_compiled
     from spanbert_jax.training.interrupts import StopRequest
     from spanbert_jax.training.processes import check_same_run, own_console, together
     from spanbert_jax.weights.loading import read_pretrained
@@ -88,6 +89,7 @@ def _tune(config: FinetuneConfig, activity: Activity) -> int:
         own_console(0) as console,
         StopRequest(console.say_here) as stop,
     ):
+        keep_compiled(config.compute.compilation_cache, say=console.message)
         data = together(
             lambda: read_task_data(
                 load_task(config.task), tokenizer=start.tokenizer, say=console.message

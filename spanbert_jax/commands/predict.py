@@ -13,12 +13,14 @@ from spanbert_jax.config.predict import FillConfig
 from spanbert_jax.errors import UserError
 from spanbert_jax.tasks.fill import FilledText, fill_with_model
 from spanbert_jax.tasks.fill_report import print_filled, render_plain
+from spanbert_jax.training.compilation_cache import keep_compiled
 from spanbert_jax.weights.loading import model_without, read_run
 
 
 def run(config: FillConfig) -> None:
     """Fill in the masked spans of the texts and print the candidates."""
     texts = config.texts or _lines_of_standard_input()
+    keep_compiled()
     folder = epath.Path(config.checkpoint).expanduser()
     saved = read_run(folder, step=config.step)
     filled = fill_with_model(

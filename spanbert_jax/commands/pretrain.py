@@ -163,6 +163,7 @@ def train(config: PretrainConfig, manifest: Manifest, *, activity: Activity) -> 
     from spanbert_jax.commands.beginning import Beginning, with_origin_of_run
     from spanbert_jax.commands.run_data import RunShards
     from spanbert_jax.training.checkpoint import newest_step
+    from spanbert_jax.training.compilation_cache import keep_compiled
     from spanbert_jax.training.interrupts import StopRequest
     from spanbert_jax.training.mesh import make_mesh
     from spanbert_jax.training.pretraining import build
@@ -197,6 +198,7 @@ def train(config: PretrainConfig, manifest: Manifest, *, activity: Activity) -> 
     ):
         if taken != config.training.num_steps:
             claim_together(config, tokenizer_file=tokenizer_file)
+        keep_compiled(config.compute.compilation_cache, say=console.message)
         mesh = make_mesh(config.mesh)
         with jax.set_mesh(mesh):
             pretraining = build(config, mesh)

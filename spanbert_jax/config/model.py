@@ -112,6 +112,10 @@ class ComputeConfig:
     compiler_options: tuple[str, ...] = ()
     """NAME=VALUE, such as xla_tpu_scoped_vmem_limit_kib=65536, beside what is set for each kind of
     chip in spanbert_jax/training/compiler_options.py."""
+    compilation_cache: str = "~/.cache/spanbert_jax/compiled"
+    """Folder of compiled programs, so that the next start need not compile; empty for none. Of
+    several hosts the first one writes it: name a place that all read, such as gs://bucket/compiled.
+    Whoever may write there runs code here. JAX_COMPILATION_CACHE_DIR, where set, wins."""
 
     def __post_init__(self) -> None:
         for text in self.compiler_options:

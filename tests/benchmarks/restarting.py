@@ -9,7 +9,6 @@ with the one that the start before has filled. One JSON line a start.
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -24,16 +23,13 @@ FLAGS = (
 )  # fmt: skip
 
 
-def seconds_to_step(shards: str, workdir: str, cache: str | None) -> float:
+def seconds_to_step(shards: str, workdir: str, cache: str) -> float:
     """Start the run, stop it after its first step, wait until it has saved."""
-    environment = os.environ | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    if cache is not None:
-        environment["JAX_COMPILATION_CACHE_DIR"] = cache
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "spanbert_jax", "pretrain", str(CONFIG), "--data.shards", shards,
-         "--workdir", workdir, *FLAGS],
-        stderr=subprocess.PIPE, text=True, env=environment,
+         "--workdir", workdir, "--compute.compilation-cache", cache, *FLAGS],
+        stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr is not None
     for line in process.stderr:
@@ -52,8 +48,8 @@ def main() -> None:
     parser.add_argument("--shards", required=True, help="of `spanbert prepare`")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for what, cache in (("none", None), ("empty", "cache"), ("filled", "cache")):
-            where = None if cache is None else str(Path(folder) / cache)
+        for what, cache in (("none", ""), ("empty", "cache"), ("filled", "cache")):
+            where = str(Path(folder) / cache) if cache else ""
             for run in ("new", "going on"):
                 workdir = str(Path(folder) / what)
                 seconds = seconds_to_step(args.shards, workdir, where)
