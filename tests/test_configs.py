@@ -37,7 +37,8 @@ NAMES = [
 PRETRAINING = [
     name
     for name in NAMES
-    if Path(name.rpartition(":")[0]).stem in ("ablations", "pretrain", "quickstart", "roberta")
+    if Path(name.rpartition(":")[0]).stem
+    in ("ablations", "optimizers", "pretrain", "quickstart", "roberta")
 ]
 
 
@@ -69,6 +70,13 @@ def test_the_configs_are_the_ones_that_the_readme_promises():
     rows = [*schemes, *objectives]
     assert [name.rpartition("/")[2] for name in PRETRAINING] == [
         *(f"ablations.py:{row}" for row in (*rows, *(f"{row}_paper" for row in rows))),
+        "optimizers.py:spanbert_base_adamw",
+        "optimizers.py:spanbert_base_lamb",
+        "optimizers.py:spanbert_base_adafactor",
+        "optimizers.py:spanbert_base_lion",
+        "optimizers.py:spanbert_base_muon",
+        "optimizers.py:spanbert_base_wsd",
+        "optimizers.py:spanbert_base_batch_warmup",
         "pretrain.py:spanbert_base",
         "pretrain.py:spanbert_large",
         "pretrain.py:spanbert_xl",
@@ -109,6 +117,29 @@ def test_spanbert_base_has_the_published_numbers():
     assert optimizer.max_grad_norm == 1.0
     assert config.objective.span_boundary_weight == 1.0
     assert config.objective.loss_normalization == "original"
+
+
+def test_other_optimizers_see_as_many_sequences_of_the_same_data():
+    base = load("pretrain.py:spanbert_base")
+    found = [load(name.rpartition("/")[2]) for name in PRETRAINING if "/optimizers.py" in name]
+    for config in found:
+        assert (config.model, config.masking, config.objective) == (
+            base.model, base.masking, base.objective,
+        )  # fmt: skip
+        if not config.data.phases:
+            sequences = config.training.num_steps * config.data.batch_size
+            assert sequences == 2_400_000 * 256
+    assert {config.optimizer.name for config in found} == {
+        "adamw", "lamb", "adafactor", "lion", "muon", "fairseq_adamw",
+    }  # fmt: skip
+
+
+def test_a_plateau_fits_into_the_run():
+    with pytest.raises(ConfigError, match="--optimizer.warmup-steps 95: is more than the 90 of"):
+        PretrainConfig(
+            training=TrainingConfig(num_steps=100),
+            optimizer=OptimizerConfig(warmup_steps=95, schedule="warmup_stable_decay"),
+        )
 
 
 def test_sentence_pairs_have_a_slot_more_for_the_second_budget():

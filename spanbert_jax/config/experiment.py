@@ -68,6 +68,18 @@ class PretrainConfig:
             f"is more than --training.num-steps {self.training.num_steps}",
             f"use for instance {max(1, self.training.num_steps // 20)}",
         )  # fmt: skip
+        self._check_plateau()
+
+    def _check_plateau(self) -> None:
+        optimizer, num_steps = self.optimizer, self.training.num_steps
+        plateau = num_steps * (1 - optimizer.decay_fraction)
+        require(
+            optimizer.schedule != "warmup_stable_decay" or optimizer.warmup_steps <= plateau,
+            "--optimizer.warmup-steps", optimizer.warmup_steps,
+            f"is more than the {plateau:.0f} of --training.num-steps {num_steps} that "
+            f"--optimizer.decay-fraction {optimizer.decay_fraction} leaves",
+            f"use for instance {max(1, num_steps // 20)}",
+        )  # fmt: skip
 
     def _check_rows(self, phase: RunPhase) -> None:
         length, positions = phase.sequence_length, self.model.max_positions

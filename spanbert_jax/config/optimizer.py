@@ -8,31 +8,48 @@ from spanbert_jax.errors import require, require_fraction, require_positive
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam with decoupled weight decay, and its learning rate (sec. 4.2)."""
+    """Adam with decoupled weight decay, or one of its successors, and its learning rate (sec. 4.2).
+    configs/optimizers.py has one experiment for each name, with its source."""
 
-    name: Literal["fairseq_adamw", "adamw", "bert_adam"] = "fairseq_adamw"
+    name: Literal["fairseq_adamw", "adamw", "bert_adam", "lamb", "adafactor", "lion", "muon"] = (
+        "fairseq_adamw"
+    )
     """Step of update t from the moments m and v, in learning rates. fairseq_adamw:
     m / (sqrt(v) + epsilon) * sqrt(1 - beta2^t) / (1 - beta1^t), as the released pretraining. adamw:
     m and v are bias-corrected before, as algorithm 1 of Kingma and Ba 2015, PyTorch and optax.
-    bert_adam: m / (sqrt(v) + epsilon), no bias correction, as BERT and the released fine-tuning."""
+    bert_adam: m / (sqrt(v) + epsilon), no bias correction, as BERT and the released fine-tuning.
+    lamb: that of adamw and its decay, as long as the tensor itself, for large batches. lion: the
+    signs of two mixtures of m and the gradient; no v. adafactor: no m, v of a matrix from its rows
+    and columns, a learning rate relative to the size of each tensor. muon: m of a matrix with equal
+    singular values, adamw for vectors and embeddings."""
     learning_rate: float = 1e-4
     """Peak, reached after the warmup (sec. 4.2)."""
-    schedule: Literal["polynomial", "warmup_linear"] = "polynomial"
+    schedule: Literal["polynomial", "warmup_linear", "warmup_stable_decay"] = "polynomial"
     """What follows the linear warmup. polynomial: decay by a power of 1 - step / num_steps, as
     the released pretraining; the rate drops a little after the warmup. warmup_linear: a straight
-    line from the peak to 0, as the released fine-tuning; its first update has rate 0."""
+    line from the peak to 0, as the released fine-tuning; its first update has rate 0.
+    warmup_stable_decay: the peak until decay_fraction of the run is left, then decay by a power; a
+    run that is made longer goes on from a checkpoint before its decay (Hu et al. 2024, sec. 4)."""
     warmup_steps: int = 10_000
     """Steps of linear warmup (sec. 4.2)."""
     warmup_fraction: float = 0.0
     """Warmup as a fraction of the run, in place of warmup_steps (0.1 in fine-tuning)."""
     decay_power: float = 1.0
-    """Of the polynomial schedule: 1.0 is linear (sec. 4.2)."""
+    """Of polynomial and warmup_stable_decay: 1.0 is linear (sec. 4.2)."""
+    decay_fraction: float = 0.1
+    """Of warmup_stable_decay: the part of the run that its decay takes (Hu et al. 2024)."""
     end_learning_rate: float = 0.0
-    """Of the polynomial schedule: where it ends."""
+    """Of polynomial and warmup_stable_decay: where they end."""
+    layer_decay: float = 1.0
+    """Factor of the learning rate from each layer to the one below it, the heads first and the
+    embeddings last (Clark et al. 2020, ELECTRA: 0.8 and 0.9 in fine-tuning); 1 for one rate."""
     beta1: float = 0.9
     """Decay of the first moment, the mean of gradients (sec. 4.2)."""
     beta2: float = 0.999
-    """Decay of the second moment, the mean of their squares (sec. 4.2)."""
+    """Decay of the second moment, the mean of their squares (sec. 4.2); of lion that of its one
+    moment, whose mixture with the gradient beta1 sets (Chen et al. 2023: 0.9 and 0.99)."""
+    momentum: float = 0.95
+    """Of muon: decay of the mean of the gradients of matrices (Jordan 2024)."""
     epsilon: float = 1e-8
     """Added to the root of the second moment (sec. 4.2; 1e-6 in fine-tuning). The released trainer
     divides gradients once more, by some 600 masked tokens: there 1e-8 acts like 6e-6 on the mean
@@ -58,7 +75,19 @@ class OptimizerConfig:
             )  # fmt: skip
         require_fraction("--optimizer.beta1", self.beta1)
         require_fraction("--optimizer.beta2", self.beta2)
+        require_fraction("--optimizer.momentum", self.momentum)
         require_positive("--optimizer.epsilon", self.epsilon, "1e-8")
+        for field in _WITHOUT_EFFECT.get(self.name, ("momentum",)):
+            value, default = getattr(self, field), type(self).__dataclass_fields__[field].default
+            require(
+                value == default, f"--optimizer.{field}", value,
+                f"has no effect on --optimizer.name {self.name}",
+                f"leave it out; --optimizer.name {_USED_BY[field]} uses it",
+            )  # fmt: skip
+        require(
+            0.0 < self.layer_decay <= 1.0, "--optimizer.layer-decay", self.layer_decay,
+            "must be in (0, 1]", "use 0.8 or 0.9, as ELECTRA, or 1 for one learning rate",
+        )  # fmt: skip
         require(
             self.weight_decay >= 0.0, "--optimizer.weight-decay", self.weight_decay,
             "must not be negative", "use 0.01, as the released code, or 0 for none",
@@ -93,13 +122,39 @@ class OptimizerConfig:
             "--optimizer.end-learning-rate", self.end_learning_rate,
             f"must be in [0, --optimizer.learning-rate {self.learning_rate}]", "use 0",
         )  # fmt: skip
-        for field, value in (("decay_power", 1.0), ("end_learning_rate", 0.0)):
+        require(
+            0.0 < self.decay_fraction <= 1.0, "--optimizer.decay-fraction", self.decay_fraction,
+            "must be in (0, 1]", "use 0.1",
+        )  # fmt: skip
+        require(
+            self.schedule != "warmup_stable_decay"
+            or self.warmup_fraction + self.decay_fraction <= 1.0,
+            "--optimizer.decay-fraction", self.decay_fraction,
+            f"leaves no room for --optimizer.warmup-fraction {self.warmup_fraction}",
+            "use fractions whose sum is at most 1",
+        )  # fmt: skip
+        for field, schedules in _FIELDS_OF_SCHEDULES.items():
+            value, default = getattr(self, field), type(self).__dataclass_fields__[field].default
             require(
-                self.schedule == "polynomial" or getattr(self, field) == value,
-                f"--optimizer.{field.replace('_', '-')}", getattr(self, field),
+                self.schedule in schedules or value == default,
+                f"--optimizer.{field.replace('_', '-')}", value,
                 f"has no effect on --optimizer.schedule {self.schedule}",
-                "leave it out, or use --optimizer.schedule polynomial",
+                f"leave it out, or use --optimizer.schedule {schedules[0]}",
             )  # fmt: skip
+
+
+# Fields that a name or a schedule does not look at, which would be set in vain.
+_WITHOUT_EFFECT = {
+    "adafactor": ("beta1", "beta2", "epsilon", "momentum"),
+    "lion": ("epsilon", "momentum"),
+    "muon": (),
+}
+_USED_BY = {"beta1": "adamw", "beta2": "adamw", "epsilon": "adamw", "momentum": "muon"}
+_FIELDS_OF_SCHEDULES = {
+    "decay_power": ("polynomial", "warmup_stable_decay"),
+    "end_learning_rate": ("polynomial", "warmup_stable_decay"),
+    "decay_fraction": ("warmup_stable_decay",),
+}
 
 
 FINE_TUNING_OPTIMIZER = OptimizerConfig(

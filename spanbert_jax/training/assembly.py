@@ -106,10 +106,11 @@ def assemble(
         return traced
 
     boxed = jax.eval_shape(rules(init))
-    shardings = state_shardings(boxed, mesh)
+    unboxed = nn.unbox(boxed)
+    shardings = state_shardings(unboxed, boxed.params, mesh)
     abstract = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        nn.unbox(boxed), shardings,
+        unboxed, shardings,
     )  # fmt: skip
     train_step = make_train_step(
         objective, transformation, schedule=schedule, num_microbatches=num_microbatches, seed=seed,

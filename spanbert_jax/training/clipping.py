@@ -6,9 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-# Parts of a parameter's name that put a leading axis of whole tensors before it: the stack of
-# layers, and query, key and value. The original keeps each of them as a tensor of its own.
-_STACKS = ("layers", "qkv_kernel", "qkv_bias")
+from spanbert_jax.training.tensors import layout_of
 
 
 def clip_by_tensor_norm(max_norm: float) -> optax.GradientTransformation:
@@ -22,9 +20,7 @@ def clip_by_tensor_norm(max_norm: float) -> optax.GradientTransformation:
     """
 
     def clip(path: tuple[Any, ...], gradient: jax.Array) -> jax.Array:
-        names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
-        num_stacks = sum(name in _STACKS for name in names)
-        axes = tuple(range(num_stacks, gradient.ndim))
+        axes = tuple(range(layout_of(path).num_stacks, gradient.ndim))
         norm = jnp.sqrt(jnp.sum(jnp.square(gradient), axis=axes, keepdims=True))
         # 1e-6: as torch.nn.utils.clip_grad_norm_.
         return gradient * jnp.minimum(1.0, max_norm / (norm + 1e-6))

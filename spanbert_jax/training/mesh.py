@@ -46,7 +46,26 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def state_shardings(boxed_state: Any, mesh: Mesh) -> Any:
-    """Sharding of every array of a train state, from the logical names its parameters carry."""
-    specs = nn.get_partition_spec(boxed_state)
-    return nn.logical_to_mesh_sharding(specs, mesh, LOGICAL_AXIS_RULES)
+def state_shardings(state: Any, boxed_params: Any, mesh: Mesh) -> Any:
+    """Sharding of every array of a train state, from the logical names its parameters carry.
+
+    Moments lie as their parameters do. They are known by their place and shape: a path that ends
+    in the parameter's, and its axes. Anything else, such as a count, or the rows and columns that
+    Adafactor keeps of a matrix, is whole on every device.
+    """
+    specs = nn.get_partition_spec(boxed_params)
+    placed = nn.logical_to_mesh_sharding(specs, mesh, LOGICAL_AXIS_RULES)
+    shapes = nn.unbox(boxed_params)
+    known = {
+        path: (param.shape, sharding)
+        for (path, param), sharding in zip(
+            jax.tree_util.tree_leaves_with_path(shapes), jax.tree.leaves(placed), strict=True
+        )
+    }
+    whole = replicated(mesh)
+
+    def sharding_of(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        ends = (known[path[start:]] for start in range(len(path)) if path[start:] in known)
+        return next((sharding for shape, sharding in ends if shape == leaf.shape), whole)
+
+    return jax.tree_util.tree_map_with_path(sharding_of, state)

@@ -1,33 +1,46 @@
-"""Adam in the forms SpanBERT was trained with. In: the optimizer config. Out: an optax
-transformation.
+"""Optimizers by name. In: the optimizer config. Out: an optax transformation.
 
-All forms keep the same state, so that a run can change from one to another.
+The forms of Adam that SpanBERT was trained with, and LAMB, keep the same state, so that a run can
+change from one to another. What looks at whole tensors sees those of BERT; see tensors.py.
 """
 
 import math
+import re
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from optax import contrib
 
 from spanbert_jax.config import OptimizerConfig
 from spanbert_jax.training.clipping import clip_by_tensor_norm
+from spanbert_jax.training.tensors import each_tensor, layout_of
+
+# Of RMS of 0.2 are the updates of AdamW, whose learning rates Muon then takes (Liu et al. 2025,
+# sec. 2.2).
+_RMS_OF_ADAM = 0.2
+_LAYER = re.compile(r"layer_(\d+)")
 
 
 def make_optimizer(
     config: OptimizerConfig, schedule: optax.Schedule
 ) -> optax.GradientTransformation:
-    """Clip, Adam moments, decoupled weight decay, learning rate (sec. 4.2).
+    """Clip, direction, decoupled weight decay, learning rate (sec. 4.2).
 
     The released code decays a parameter before its update, p (1 - rate * weight_decay) - rate * u,
     or as part of it, p - rate * (u + weight_decay * p): the same, since u does not depend on p.
     """
     return optax.chain(
         _clip(config),
-        _scale_by_adam(config),
-        optax.add_decayed_weights(
-            config.weight_decay, mask=lambda params: decay_mask(params, config.no_decay)
+        _direction(config),
+        # One link, so that a count lies where it always did in a checkpoint.
+        optax.chain(
+            optax.add_decayed_weights(
+                config.weight_decay, mask=lambda params: decay_mask(params, config.no_decay)
+            ),
+            _trust(config),
+            _scale_by_layer(config.layer_decay),
         ),
         optax.scale_by_learning_rate(schedule),
     )
@@ -55,12 +68,133 @@ def _clip(config: OptimizerConfig) -> optax.GradientTransformation:
     return optax.clip_by_global_norm(config.max_grad_norm)
 
 
-def _scale_by_adam(config: OptimizerConfig) -> optax.GradientTransformation:
+def _direction(config: OptimizerConfig) -> optax.GradientTransformation:
+    """What a parameter moves along, in learning rates."""
     beta1, beta2, epsilon = config.beta1, config.beta2, config.epsilon
-    if config.name == "adamw":
-        return optax.scale_by_adam(b1=beta1, b2=beta2, eps=epsilon)
-    corrects = config.name == "fairseq_adamw"
-    return scale_by_raw_moments(beta1, beta2, epsilon=epsilon, bias_correction=corrects)
+    match config.name:
+        case "adamw" | "lamb":
+            return optax.scale_by_adam(b1=beta1, b2=beta2, eps=epsilon)
+        case "fairseq_adamw" | "bert_adam":
+            corrects = config.name == "fairseq_adamw"
+            return scale_by_raw_moments(beta1, beta2, epsilon=epsilon, bias_correction=corrects)
+        case "lion":
+            return optax.scale_by_lion(b1=beta1, b2=beta2)
+        case "adafactor":
+            return _scale_by_adafactor()
+        case "muon":
+            return _scale_by_muon(config)
+
+
+def _trust(config: OptimizerConfig) -> optax.GradientTransformation:
+    """The layerwise step of LAMB: of every tensor as long as the tensor itself (You et al. 2020,
+    algorithm 2). Those without weight decay keep theirs, as in the authors' code.
+    """
+    if config.name != "lamb":
+        return optax.identity()
+    ratio = each_tensor(optax.scale_by_trust_ratio())
+    return optax.masked(
+        # A tree of empty states would have layers without arrays.
+        optax.stateless(
+            lambda updates, params: ratio.update(updates, ratio.init(params), params)[0]
+        ),
+        lambda params: decay_mask(params, config.no_decay),
+    )
+
+
+def _scale_by_adafactor() -> optax.GradientTransformation:
+    """Shazeer and Stern 2018, algorithm 4: no first moment, the second one of a matrix from its
+    rows and columns, updates clipped at an RMS of 1, steps relative to the RMS of the tensor.
+    """
+    return each_tensor(
+        optax.chain(
+            optax.scale_by_factored_rms(decay_rate=0.8, epsilon=1e-30),
+            optax.clip_by_block_rms(1.0),
+            optax.scale_by_param_block_rms(min_scale=1e-3),
+        ),
+        as_matrices=True,
+    )
+
+
+def _scale_by_muon(config: OptimizerConfig) -> optax.GradientTransformation:
+    """Momentum of matrices, all of its singular values made 1 by five iterations of Newton and
+    Schulz (Jordan 2024), at the RMS of Adam's updates (Liu et al. 2025); Adam for the rest.
+    """
+    matrices = optax.chain(
+        contrib.scale_by_muon(beta=config.momentum, weight_dimension_numbers=_matrix_axes),
+        optax.stateless(lambda updates, _: jax.tree.map_with_path(_at_rms_of_adam, updates)),
+    )
+    adam = optax.scale_by_adam(b1=config.beta1, b2=config.beta2, eps=config.epsilon)
+    return optax.partition({"muon": matrices, "adam": adam}, _muon_or_adam)
+
+
+def _muon_or_adam(params: Any) -> Any:
+    """Muon for what multiplies hidden states; neither embeddings nor what gives out labels."""
+
+    def label(path: tuple[Any, ...], _: Any) -> str:
+        is_output = "task_head" in jax.tree_util.keystr(path, simple=True, separator="/")
+        return "muon" if layout_of(path).num_inputs and not is_output else "adam"
+
+    return jax.tree.map_with_path(label, params)
+
+
+def _matrix_axes(params: Any) -> Any:
+    """What axes of each array are inputs and outputs of a matrix, as optax has them."""
+
+    def axes(path: tuple[Any, ...], array: jax.Array) -> contrib.MuonDimensionNumbers:
+        stacks, inputs = layout_of(path)
+        return contrib.MuonDimensionNumbers(
+            tuple(range(stacks, stacks + inputs)), tuple(range(stacks + inputs, array.ndim))
+        )
+
+    return jax.tree.map_with_path(axes, params)
+
+
+def _at_rms_of_adam(path: tuple[Any, ...], update: jax.Array) -> jax.Array:
+    """An orthogonal (m, n) has an RMS of 1 / sqrt(max(m, n))."""
+    stacks, inputs = layout_of(path)
+    sizes = update.shape[stacks : stacks + inputs], update.shape[stacks + inputs :]
+    return update * (_RMS_OF_ADAM * math.sqrt(max(map(math.prod, sizes))))
+
+
+def _scale_by_layer(decay: float) -> optax.GradientTransformation:
+    """Layer-wise learning rates: the top layer's by `decay`, the next one's by its square, and so
+    on down to the embeddings; heads keep theirs (Clark et al. 2020, appendix B).
+    """
+    if decay == 1.0:
+        return optax.identity()
+
+    def scaled(updates: Any, _: Any) -> Any:
+        num_layers = _num_layers(updates)
+        return jax.tree.map_with_path(
+            lambda path, update: update * _layer_scale(path, update, num_layers, decay), updates
+        )
+
+    return optax.stateless(scaled)
+
+
+def _layer_scale(
+    path: tuple[Any, ...], update: jax.Array, num_layers: int, decay: float
+) -> jax.Array | float:
+    """Of a layer's array, or of a stack of layers, one for each."""
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    parts = name.split("/")
+    if "embeddings" in parts:
+        return float(decay ** (num_layers + 1))
+    if "layers" in parts:
+        scales = decay ** jnp.arange(num_layers, 0, -1, dtype=jnp.float32)
+        return scales.reshape(-1, *(1,) * (update.ndim - 1))
+    found = next(filter(None, map(_LAYER.fullmatch, parts)), None)
+    return float(decay ** (num_layers - int(found[1]))) if found else 1.0
+
+
+def _num_layers(tree: Any) -> int:
+    """Of an encoder whose layers are separate or stacked."""
+    separate, stacked = set(), 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        parts = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+        separate |= {part for part in parts if _LAYER.fullmatch(part)}
+        stacked = leaf.shape[0] if "layers" in parts else stacked
+    return stacked or len(separate)
 
 
 def scale_by_raw_moments(

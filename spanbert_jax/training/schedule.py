@@ -15,6 +15,11 @@ def make_schedule(config: OptimizerConfig, num_steps: int) -> optax.Schedule:
     warmup = config.warmup_steps + config.warmup_fraction * num_steps
     if config.schedule == "warmup_linear":
         return warmup_linear(config.learning_rate, warmup_steps=warmup, num_steps=num_steps)
+    if config.schedule == "warmup_stable_decay":
+        return warmup_stable_decay(
+            config.learning_rate, warmup_steps=warmup, num_steps=num_steps,
+            fraction=config.decay_fraction, power=config.decay_power, end=config.end_learning_rate,
+        )  # fmt: skip
     return polynomial(
         config.learning_rate, warmup_steps=warmup, num_steps=num_steps,
         power=config.decay_power, end=config.end_learning_rate,
@@ -61,5 +66,32 @@ def warmup_linear(peak: float, *, warmup_steps: float, num_steps: int) -> optax.
         rising = step / max(warmup_steps, 1.0)
         falling = jnp.maximum(num_steps - step, 0.0) / max(num_steps - warmup_steps, 1.0)
         return peak * jnp.where(step < warmup_steps, rising, falling)
+
+    return learning_rate
+
+
+def warmup_stable_decay(
+    peak: float,
+    *,
+    warmup_steps: float,
+    num_steps: int,
+    fraction: float,
+    power: float = 1.0,
+    end: float = 0.0,
+) -> optax.Schedule:
+    """Linear warmup from 0 to `peak`, a plateau, and decay to `end` over the last `fraction`.
+
+    As MiniCPM (Hu et al. 2024, sec. 4.2), with a power in place of its exponential: a line does as
+    well (Hagele et al. 2024, sec. 3). The plateau does not depend on the length of the run.
+
+    warmup_stable_decay(1.0, warmup_steps=2, num_steps=10, fraction=0.4) at 0, 1, ... 10
+    -> 0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0
+    """
+
+    def learning_rate(step: jax.Array) -> jax.Array:
+        step = jnp.asarray(step, jnp.float32)
+        rising = peak * (step / max(warmup_steps, 1.0))
+        left = jnp.clip((num_steps - step) / (fraction * num_steps), 0.0, 1.0)
+        return jnp.where(step < warmup_steps, rising, end + (peak - end) * left**power)
 
     return learning_rate

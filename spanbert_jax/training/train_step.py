@@ -6,6 +6,7 @@ No clock, file or print inside; no gradient outside.
 from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -46,11 +47,12 @@ def init_state(
     seed: int,
     looks_for_spikes: bool = False,
 ) -> TrainState:
-    """Random parameters and zero moments; leaves are boxed with their logical axes."""
+    """Random parameters, boxed with their logical axes, and zero moments."""
     params = objective.init(jax.random.key(seed), batch)
     zero = jnp.zeros((), jnp.int32)
     return TrainState(
-        step=zero, params=params, optimizer_state=optimizer.init(params), skipped_steps=zero,
+        step=zero, params=params, optimizer_state=optimizer.init(nn.unbox(params)),
+        skipped_steps=zero,
         usual_grad_norm=jnp.zeros((), jnp.float32) if looks_for_spikes else None,
     )  # fmt: skip
 

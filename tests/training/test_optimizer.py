@@ -139,7 +139,7 @@ def test_bias_correction_is_exact_from_the_first_update_on(beta: float) -> None:
         np.testing.assert_allclose(update, [1.0, -1.0], rtol=5e-7, err_msg=f"update {step}")
 
 
-def test_every_optimizer_keeps_the_same_state_so_that_a_run_can_change_it() -> None:
+def test_forms_of_adam_keep_the_same_state_so_that_a_run_can_change_its_own() -> None:
     params = jax.tree.map(jnp.float32, PARAMS)
     states = [
         make_optimizer(config, optax.constant_schedule(0.1)).init(params)
@@ -147,18 +147,22 @@ def test_every_optimizer_keeps_the_same_state_so_that_a_run_can_change_it() -> N
             CONFIG,
             dataclasses.replace(CONFIG, name="adamw", max_grad_norm=0.0),
             dataclasses.replace(CONFIG, name="bert_adam", clip_by="tensor_norm"),
+            dataclasses.replace(CONFIG, name="lamb", layer_decay=0.8),
         )
     ]
-    shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state) for state in states]
-    assert shapes[0] == shapes[1] == shapes[2]
+    shapes = [
+        {jax.tree_util.keystr(path): (leaf.shape, leaf.dtype) for path, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, states)
+    ]
+    assert all(each == shapes[0] for each in shapes)
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         (
-            {"name": "lamb"},
-            "--optimizer.name lamb: must be one of fairseq_adamw, adamw, bert_adam;",
+            {"name": "sgd"},
+            "--optimizer.name sgd: must be one of fairseq_adamw, adamw, bert_adam, lamb, adafactor",
         ),
         ({"schedule": "cosine"}, "--optimizer.schedule cosine: must be one of polynomial, warmup"),
         ({"clip_by": "norm"}, "--optimizer.clip-by norm: must be one of global_norm, tensor_norm;"),

@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 
 from spanbert_jax.config import FINE_TUNING_OPTIMIZER, OptimizerConfig
-from spanbert_jax.training.schedule import make_schedule, polynomial, warmup_linear
+from spanbert_jax.training.schedule import (
+    make_schedule,
+    polynomial,
+    warmup_linear,
+    warmup_stable_decay,
+)
 
 
 def rates(config: OptimizerConfig, num_steps: int) -> list[float]:
@@ -44,6 +49,10 @@ def test_schedules_of_the_docstrings() -> None:
         warmup_linear(1.0, warmup_steps=2, num_steps=10)(steps),
         [0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0], rtol=3e-7,
     )  # fmt: skip
+    np.testing.assert_allclose(
+        warmup_stable_decay(1.0, warmup_steps=2, num_steps=10, fraction=0.4)(steps),
+        [0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0], rtol=3e-7,
+    )  # fmt: skip
 
 
 def test_polynomial_schedule_falls_to_its_end_and_stays_there() -> None:
@@ -53,6 +62,16 @@ def test_polynomial_schedule_falls_to_its_end_and_stays_there() -> None:
     expected = [0.65, 0.65, 0.4, 0.25, 0.2]  # 0.2 + 0.8 x (1 - step / 4)^2
     np.testing.assert_allclose(rates(config, 4), expected, rtol=3e-7)
     assert make_schedule(config, 4)(jnp.int32(9)) == np.float32(0.2)
+
+
+def test_a_plateau_ends_where_its_decay_begins_and_a_longer_run_has_the_same_one() -> None:
+    config = OptimizerConfig(
+        learning_rate=1.0, schedule="warmup_stable_decay", warmup_steps=1, decay_fraction=0.5,
+        decay_power=2.0, end_learning_rate=0.2,
+    )  # fmt: skip
+    expected = [0.0, 1.0, 1.0, 0.4, 0.2]  # 0.2 + 0.8 x (half of what decays)^2
+    np.testing.assert_allclose(rates(config, 4), expected, rtol=3e-7)
+    assert rates(config, 40)[:20] == [0.0] + 19 * [1.0]
 
 
 def test_a_warmup_as_a_fraction_is_that_part_of_the_steps() -> None:
@@ -69,7 +88,7 @@ def test_a_warmup_may_end_between_two_updates() -> None:
     np.testing.assert_allclose(rates(config, 10)[:5], expected, rtol=3e-7)
 
 
-@pytest.mark.parametrize("schedule", ["polynomial", "warmup_linear"])
+@pytest.mark.parametrize("schedule", ["polynomial", "warmup_linear", "warmup_stable_decay"])
 @pytest.mark.parametrize("warmup_steps", [0, 1, 3, 4])
 def test_rates_are_numbers_between_zero_and_the_peak_whatever_the_warmup(
     schedule: str, warmup_steps: int
