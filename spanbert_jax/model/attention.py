@@ -13,10 +13,14 @@ from spanbert_jax.config import ComputeConfig, ModelConfig
 from spanbert_jax.errors import require
 from spanbert_jax.model.attention_kernel import LANES, MAX_LENGTH, fits, fused_attention
 from spanbert_jax.model.dropout import Seed
-from spanbert_jax.model.layers import Attend, Documents, Heads, plain_attention
+from spanbert_jax.model.layers import (
+    PROJECTED_AXES,
+    Attend,
+    Documents,
+    Projected,
+    plain_attention,
+)
 from spanbert_jax.model.platform import platform
-
-_AXES = ("batch", "length", "heads")
 
 
 def attention_for(compute: ComputeConfig, model: ModelConfig, *, length: int) -> Attend:
@@ -39,22 +43,27 @@ def attention_for(compute: ComputeConfig, model: ModelConfig, *, length: int) ->
 
 
 def kernel_attention(
-    query: Heads, key: Heads, value: Heads, *, documents: Documents, seed: Seed | None, rate: float
-) -> Heads:
+    query: Projected,
+    key: Projected,
+    value: Projected,
+    *,
+    num_heads: int,
+    documents: Documents,
+    seed: Seed | None,
+    rate: float,
+) -> Projected:
     """As `plain_attention`, in a kernel; elsewhere than on TPUs as Pallas interprets it."""
-    shape, mesh = query.shape, jax.sharding.get_abstract_mesh()
-    num_heads = shape[2]
+    mesh, head_size = jax.sharding.get_abstract_mesh(), query.shape[2] // num_heads
 
     def on_chip(query: Any, key: Any, value: Any, ids: Any, seed: Any) -> jax.Array:
-        rows, heads = query.shape[0], query.shape[2] // shape[3]
+        rows, heads = query.shape[0], query.shape[2] // head_size
         return fused_attention(
             query, key, value, document_ids=ids, num_heads=heads, seed=seed, dropout_rate=rate,
             first_row=_number(spec[0]) * rows, first_head=_number(spec[2]) * heads,
             all_heads=num_heads, interpret=platform() != "tpu",
         )  # fmt: skip
 
-    flat = tuple(each.reshape(*shape[:2], -1) for each in (query, key, value))
-    spec = _split(mesh, shape)
+    spec = _split(mesh, num_rows=query.shape[0], num_heads=num_heads)
     on_chips: Any = on_chip
     if mesh.size > 1:
         on_chips = jax.shard_map(
@@ -64,18 +73,17 @@ def kernel_attention(
             # Of what a kernel gives, it is not known on which axes it varies.
             check_vma=False,
         )
-    context = on_chips(*flat, documents.ids, seed)
-    return context.reshape(shape)
+    return on_chips(query, key, value, documents.ids, seed)
 
 
-def _split(mesh: Any, shape: tuple[int, ...]) -> jax.P:
+def _split(mesh: Any, *, num_rows: int, num_heads: int) -> jax.P:
     """Mesh axes that rows and heads are split over, where they can be; lengths are whole."""
-    axes = nn.logical_to_mesh_axes(_AXES) if mesh.size > 1 else None
+    axes = nn.logical_to_mesh_axes(PROJECTED_AXES) if mesh.size > 1 else None
     if axes is None:
         return jax.P(None, None, None)
     rows, heads = (
         axis if axis and size % _ways(mesh, axis) == 0 else None
-        for axis, size in ((axes[0], shape[0]), (axes[2], shape[2]))
+        for axis, size in ((axes[0], num_rows), (axes[2], num_heads))
     )
     return jax.P(rows, None, heads)
 

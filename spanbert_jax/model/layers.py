@@ -18,12 +18,15 @@ from spanbert_jax.model.dropout import Seed, dropout
 from spanbert_jax.model.linear import Linear, einsum_float32, matmul
 
 Hidden = Float[Array, "batch length embed"]
-Heads = Float[Array, "batch length heads head_dim"]
-Attend = Callable[..., Heads]
+Projected = Float[Array, "batch length features"]
+"""Of all heads side by side: with heads as an axis of their own, which fills half of a vector of
+lanes, TPUs would keep queries, keys and values transposed, and turn them for whoever wants rows."""
+Attend = Callable[..., Projected]
 """A way to compute attention, as `plain_attention`."""
 
 HIDDEN_AXES = ("batch", "length", "embed")
-HEAD_AXES = ("batch", "length", "heads", "head_dim")
+PROJECTED_AXES = ("batch", "length", "heads")
+HEAD_AXES = (*PROJECTED_AXES, "head_dim")
 
 
 def matrix_init(config: ModelConfig, *axes: str | None) -> Any:
@@ -49,13 +52,30 @@ def layer_norm(config: ModelConfig, name: str) -> nn.LayerNorm:
     )
 
 
+@jax.custom_vjp
 def gelu(values: Float[Array, "..."]) -> Float[Array, "..."]:
     """GELU by the error function, as BERT; not the tanh approximation.
 
     jax.nn.gelu goes through erfc, which is exact far below zero, where the value has vanished, and
-    costs twice as much.
+    costs twice as much. The derivative is computed with the value and kept in place of the input:
+    the backward pass only multiplies by it.
     """
-    return 0.5 * values * (1.0 + jax.lax.erf(values * math.sqrt(0.5)))
+    return values * _normal_cdf(values)
+
+
+def _gelu_forward(values: jax.Array) -> tuple[jax.Array, jax.Array]:
+    below = _normal_cdf(values)
+    density = jnp.exp(-0.5 * values * values) * (1.0 / math.sqrt(2.0 * math.pi))
+    # Else XLA computes both again wherever they are used, which for TPUs is in matrix products.
+    return jax.lax.optimization_barrier((values * below, below + values * density))
+
+
+def _normal_cdf(values: jax.Array) -> jax.Array:
+    """Of the standard normal distribution."""
+    return 0.5 * (1.0 + jax.lax.erf(values * math.sqrt(0.5)))
+
+
+gelu.defvjp(_gelu_forward, lambda derivative, gradient: (gradient * derivative,))
 
 
 def attention_mask(
@@ -116,15 +136,28 @@ class Documents(NamedTuple):
 
 
 def plain_attention(
-    query: Heads, key: Heads, value: Heads, *, documents: Documents, seed: Seed | None, rate: float
-) -> Heads:
+    query: Projected,
+    key: Projected,
+    value: Projected,
+    *,
+    num_heads: int,
+    documents: Documents,
+    seed: Seed | None,
+    rate: float,
+) -> Projected:
     """softmax(query key^T) value within documents, with dropout between; the query is scaled."""
+    shape = query.shape
+    query, key, value = (
+        nn.with_logical_constraint(each.reshape(*shape[:2], num_heads, -1), HEAD_AXES)
+        for each in (query, key, value)
+    )
     scores = einsum_float32("BLNH,BKNH->BNLK", query, key)
     scores = jnp.where(documents.mask, scores, jnp.finfo(jnp.float32).min)
     # float32: bf16 sums lose the tail of a 512-way softmax
     probabilities = jax.nn.softmax(scores).astype(query.dtype)
     probabilities = dropout(probabilities, seed=seed, rate=rate)
-    return jnp.einsum("BNLK,BKNH->BLNH", probabilities, value)
+    context = jnp.einsum("BNLK,BKNH->BLNH", probabilities, value)
+    return nn.with_logical_constraint(context, HEAD_AXES).reshape(shape)
 
 
 class SelfAttention(nn.Module):
@@ -142,20 +175,20 @@ class SelfAttention(nn.Module):
         kernels = self.param("qkv_kernel", matrix_init(config, *in_axes), (3, embed, heads, size))
         biases = self.param("qkv_bias", bias_init(None, *in_axes[2:]), (3, heads, size))
 
-        def project(kernel: jax.Array, bias: jax.Array) -> jax.Array:
+        def project(kernel: jax.Array, bias: jax.Array) -> Projected:
             projected = matmul(hidden, kernel.astype(dtype).reshape(embed, heads * size))
-            projected = projected.reshape(*hidden.shape[:2], heads, size) + bias.astype(dtype)
-            return nn.with_logical_constraint(projected, HEAD_AXES)
+            return nn.with_logical_constraint(
+                projected + bias.astype(dtype).reshape(heads * size), PROJECTED_AXES
+            )
 
         query, key, value = map(project, kernels, biases)
         context = self.attend(
-            query * size**-0.5, key, value, documents=documents, seed=seed,
+            query * size**-0.5, key, value, num_heads=heads, documents=documents, seed=seed,
             rate=config.attention_dropout_rate,
         )  # fmt: skip
-        context = nn.with_logical_constraint(context, HEAD_AXES)
+        context = nn.with_logical_constraint(context, PROJECTED_AXES)
         out_kernel = self.param("out_kernel", matrix_init(config, *out_axes), (heads, size, embed))
         out_bias = self.param("out_bias", bias_init("embed"), (embed,))
-        context = context.reshape(*hidden.shape[:2], heads * size)
         out = matmul(context, out_kernel.astype(dtype).reshape(heads * size, embed))
         return out + out_bias.astype(dtype)
 

@@ -127,8 +127,10 @@ class _Reader:
         loop.bundles += 1
         self._constants |= {name: int(value) for name, value in _CONSTANT.findall(content)}
         for dtype, unit in _MATMUL.findall(content):
-            # Half as many rows of four bytes enter at a time.
-            share = 2 if dtype == "f32" else 1
+            # Half as many rows of four bytes enter at a time, and so do rows that come from the
+            # register of the left matrix ("lmr"): each gives one vector of results in place of two,
+            # and only so are the FLOPs of a kernel that has them those of its matrix product.
+            share = 2 if dtype in ("f32", "lmr") else 1
             loop.matrix_cycles[unit] += self._cycles_per_matmul // share
         loop.steps |= {name: int(value) for name, value in _STEP.findall(content)}
         for stage in _STAGE.findall(content):

@@ -18,20 +18,25 @@ SEED = np.array([12_345, 4_000_000_000], np.uint32)
 
 
 def arrays(*, rows: int, length: int, heads: int, size: int, dtype: str = "float32") -> tuple:
-    """Query, key, value and the gradient of the context; documents with padding."""
+    """The number of heads, query, key, value, the gradient of the context, padded documents."""
     rng = np.random.default_rng(0)
-    shape = (rows, length, heads, size)
+    shape = (rows, length, heads * size)
     query, key, value, gradient = (jnp.asarray(rng.normal(size=shape), dtype) for _ in range(4))
     ids = np.sort(rng.integers(0, 4, (rows, length)))[:, ::-1].astype(np.int32)
     ids = jnp.asarray(ids)
-    return query * size**-0.5, key, value, gradient, Documents(ids, attention_mask(ids))
+    documents = Documents(ids, attention_mask(ids))
+    return heads, query * size**-0.5, key, value, gradient, documents
 
 
-def computed(attend, query, key, value, gradient, documents, *, rate: float) -> list[jax.Array]:
+def computed(
+    attend, num_heads, query, key, value, gradient, documents, *, rate: float
+) -> list[jax.Array]:
     """The context, and the gradients of query, key and value."""
 
     def context(*heads: jax.Array) -> jax.Array:
-        return attend(*heads, documents=documents, seed=jnp.asarray(SEED), rate=rate)
+        return attend(
+            *heads, num_heads=num_heads, documents=documents, seed=jnp.asarray(SEED), rate=rate
+        )
 
     @jax.jit
     def both(query, key, value, gradient):

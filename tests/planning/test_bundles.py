@@ -41,6 +41,17 @@ def test_loops_count_as_often_as_they_run():
     assert count(KERNEL).cycles == 768
 
 
+def test_products_of_the_left_matrix_register_take_half_of_a_matrix_unit():
+    # As libtpu writes them in gradients of kernels. A loop of inputs^T gradient, 32,768 tokens, 768
+    # and 3,072 features, has 1,536 of the one and 3,072 of the other kind in 96 turns: of 16 and of
+    # 8 rows they are its FLOPs, 2 x 32,768 x 768 x 3,072, to the last one.
+    rows = 96 * (1_536 * 16 + 3_072 * 8)
+    assert rows * 2 * 128 * 128 == 2 * 32_768 * 768 * 3_072
+    whole = "   0x1   :  { %1 = vmatmul.bf16.gmra.mxu0 %v1 }"
+    half = "   0x1   :  { %1 = vmatmul.lmr.bf16.gmra.16.mxu0 %v1 }"
+    assert (count(whole).matrix_cycles, count(half).matrix_cycles) == (16, 8)
+
+
 @pytest.mark.parametrize(
     "known, unknown",
     [
