@@ -2,11 +2,13 @@
 # What the scripts of this folder share: flags, --help, --dry-run, words for people. Sourced.
 #
 # A parameter is a variable in capitals, and a flag is its name: ZONE, --zone. A script sets
-# PARAMETERS to the names that it takes before it calls `parse_flags`.
+# PARAMETERS to the names that it takes before it calls `parse_flags`, and SWITCHES to those that are
+# set, to 1, by a flag without a value.
 
 # Commands are printed where the script's output goes, also from inside $(...).
 exec 3>&1
 DRY_RUN=${DRY_RUN:-}
+SWITCHES=()
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -59,6 +61,11 @@ usage() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p;}' "$0"; }
 parse_flags() {
   local name value
   while [ $# -gt 0 ]; do
+    if is_switch "$1"; then
+      set_parameter "$1" 1
+      shift
+      continue
+    fi
     case $1 in
     --help | -h)
       usage
@@ -85,17 +92,29 @@ parse_flags() {
   REST=("$@")
 }
 
+is_switch() {
+  local known
+  for known in "${SWITCHES[@]}"; do
+    [ "$(flag_of "$known")" != "$1" ] || return 0
+  done
+  return 1
+}
+
+# flag_of SKIP_PLAN -> --skip-plan
+flag_of() { printf -- '--%s' "$1" | tr 'A-Z_' 'a-z-'; }
+
 set_parameter() {
   local flag=$1 value=$2 name known
   name=$(printf '%s' "${flag#--}" | tr 'a-z-' 'A-Z_')
-  for known in "${PARAMETERS[@]}"; do
+  for known in "${PARAMETERS[@]}" "${SWITCHES[@]}"; do
     if [ "$known" = "$name" ]; then
       printf -v "$name" '%s' "$value"
       return
     fi
   done
   refuse "$flag is no flag of ${0##*/}; use one of" \
-    "$(printf -- '--%s ' "${PARAMETERS[@]}" | tr 'A-Z_' 'a-z-')--dry-run --help"
+    "$(for known in "${PARAMETERS[@]}" "${SWITCHES[@]}"; do printf '%s ' "$(flag_of "$known")"; done)--dry-run" \
+    "--help"
 }
 
 # require_whole_number NAME LEAST
@@ -106,4 +125,25 @@ require_whole_number() {
   '' | *[!0-9]*) refuse "$flag $value must be a whole number; use $flag $2" ;;
   esac
   [ "$value" -ge "$2" ] || refuse "$flag $value must be at least $2; use $flag $2"
+}
+
+# plan_first TYPE COMMAND...: what a pretraining would be on a slice of that type, before it is paid
+# for; refuses one that does not fit. Nothing for other commands, and with --skip-plan.
+plan_first() {
+  local type=$1 code=0
+  shift
+  [ -z "$SKIP_PLAN" ] && [ "${1-} ${2-}" = "spanbert pretrain" ] || return 0
+  if [ "$NUM_SLICES" -gt 1 ]; then
+    say "no plan: spanbert plan knows single slices; plan one of them with its part of the batch"
+    return
+  fi
+  [ -n "$DRY_RUN" ] || command -v spanbert >/dev/null ||
+    refuse "spanbert plan is not installed here; pip install -e '.[plan]', or --skip-plan"
+  # Relative names are of the code, here as on the hosts.
+  (cd "$(dirname "${BASH_SOURCE[0]}")/.." && run spanbert plan "${@:3}" --topology "$type") || code=$?
+  case $code in
+  0) ;;
+  3) refuse "the step does not fit on $type; the plan says what does; --skip-plan to go on all the same" ;;
+  *) refuse "spanbert plan ended with $code; mend what it says, or --skip-plan" ;;
+  esac
 }

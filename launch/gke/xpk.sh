@@ -3,8 +3,9 @@
 #
 #   launch/gke/xpk.sh --cluster pods --zone us-central1-a --workload base --image IMAGE
 #     [--project-id ...] [--tpu-type v5litepod-64] [--num-slices 1] [--max-restarts 50]
-#     [--grace-seconds 300] [--dry-run] -- spanbert pretrain CONFIG ...
+#     [--grace-seconds 300] [--skip-plan] [--dry-run] -- spanbert pretrain CONFIG ...
 #
+# `spanbert plan` says here first what the run will need and take; one that does not fit is refused.
 # Once before: `pip install xpk`, and `xpk cluster create --cluster pods --tpu-type v5litepod-64
 # --num-slices 1 --spot` (or --reservation, --on-demand). The image is built from the Dockerfile
 # beside this file. Differs from render.py: xpk has one budget of restarts for exit code 75 and for
@@ -12,10 +13,13 @@
 set -euo pipefail
 : "${PROJECT_ID:=}" "${ZONE:=}" "${CLUSTER:=}" "${WORKLOAD:=spanbert}" "${IMAGE:=}"
 : "${TPU_TYPE:=v5litepod-64}" "${NUM_SLICES:=1}" "${MAX_RESTARTS:=50}" "${GRACE_SECONDS:=300}"
+: "${SKIP_PLAN:=}"
 # shellcheck disable=SC2034 # read by set_parameter
 PARAMETERS=(PROJECT_ID ZONE CLUSTER WORKLOAD IMAGE TPU_TYPE NUM_SLICES MAX_RESTARTS GRACE_SECONDS)
 # shellcheck source-path=SCRIPTDIR source=../shell.sh
 . "$(dirname "$0")/../shell.sh"
+# shellcheck disable=SC2034 # read by parse_flags
+SWITCHES=(SKIP_PLAN)
 
 parse_flags "$@"
 [ -n "$ZONE" ] || refuse "--zone is not set; use that of the cluster"
@@ -25,6 +29,7 @@ parse_flags "$@"
 require_whole_number NUM_SLICES 1
 require_whole_number MAX_RESTARTS 0
 require_whole_number GRACE_SECONDS 1
+plan_first "$TPU_TYPE" "${REST[@]}"
 
 where=("--cluster=$CLUSTER" "--zone=$ZONE")
 [ -z "$PROJECT_ID" ] || where+=("--project=$PROJECT_ID")

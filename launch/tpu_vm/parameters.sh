@@ -22,6 +22,8 @@
 : "${STRAGGLER_SECONDS:=300}"                # run.sh: for the hosts that have not ended yet
 : "${LOG_LINES:=20}"                         # watch.sh
 
+: "${SKIP_PLAN:=}"                            # run.sh: 1, or --skip-plan: no `spanbert plan` before
+
 # shellcheck disable=SC2034 # read by set_parameter
 PARAMETERS=(PROJECT_ID ZONE TPU_NAME ACCELERATOR_TYPE RUNTIME_VERSION NUM_SLICES CAPACITY
   VALID_UNTIL_DURATION SERVICE_ACCOUNT SSH_BY EXTRA REF POLL_SECONDS MAX_CRASHES MAX_UNREACHABLE
@@ -31,6 +33,8 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 REPOSITORY=$(cd "$HERE/../.." && pwd)
 # shellcheck source-path=SCRIPTDIR source=../shell.sh
 . "$HERE/../shell.sh"
+# shellcheck disable=SC2034 # read by parse_flags
+SWITCHES=(SKIP_PLAN)
 
 # parameters "$@": parse and check the flags of a script.
 parameters() {
@@ -58,7 +62,7 @@ parameters() {
   iap) SSH_FLAGS+=(--tunnel-through-iap) ;;
   esac
   # What the sister scripts are called with, so that flags reach them too.
-  export "${PARAMETERS[@]}" DRY_RUN
+  export "${PARAMETERS[@]}" "${SWITCHES[@]}" DRY_RUN
 }
 
 # pin_commit: from here on REF is a commit, whatever is committed while the script runs.

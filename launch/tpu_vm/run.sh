@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Run a command on every host of the pod, and see it through: crashes, lost contact, preemption.
 #
-#   launch/tpu_vm/run.sh --zone us-central1-a [--max-crashes 3] [--dry-run] --
+#   launch/tpu_vm/run.sh --zone us-central1-a [--max-crashes 3] [--skip-plan] [--dry-run] --
 #     spanbert pretrain configs/pretrain.py:spanbert_base --workdir gs://bucket/run ...
 #
-# Whatever is missing is done first: create.sh, setup.sh. The command runs detached from this
+# Before a pod is requested, `spanbert plan` says here what the run will need, take and cost in
+# chip-hours; one that does not fit is refused (--skip-plan to do without). Whatever is missing is done first: create.sh, setup.sh. The command runs detached from this
 # script: after Ctrl-C, or a lost connection, the same line looks after it again. What its exit
 # codes mean:
 #
@@ -115,6 +116,8 @@ replace_pod() {
 }
 
 rehearse() {
+  echo "# before anything is paid for"
+  plan_first "$ACCELERATOR_TYPE" "${REST[@]}"
   echo "# after a preemption"
   "$HERE/delete.sh"
   echo "# where there is no pod"
@@ -138,7 +141,10 @@ trap 'say "the command runs on; the same line looks after it again, stop.sh stop
 state=$(resource_state ACTIVE) || fail "gcloud does not list queued resources; its error is above"
 case $state in
 SUSPENDING | SUSPENDED) replace_pod ;;
-*) "$HERE/create.sh" ;;
+*)
+  [ "$state" != MISSING ] || plan_first "$ACCELERATOR_TYPE" "${REST[@]}"
+  "$HERE/create.sh"
+  ;;
 esac
 
 crashes=0
