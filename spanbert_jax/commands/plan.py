@@ -7,14 +7,16 @@ import dataclasses
 import json
 import sys
 from functools import partial
+from typing import Any
 
 from spanbert_jax.config import PretrainConfig, check_devices
 from spanbert_jax.config.plan import PUBLISHED_VOCABULARY, PlanConfig
 from spanbert_jax.corpus.files import as_path
 from spanbert_jax.corpus.shards import read_manifest
 from spanbert_jax.planning.jobs import check_libtpu, compiled, version_of
+from spanbert_jax.planning.measuring import check_at_hand, measure
 from spanbert_jax.planning.plan import Compile, Plan, plan_step
-from spanbert_jax.planning.report import as_tree, compared, described
+from spanbert_jax.planning.report import as_tree, beside, compared, described
 from spanbert_jax.planning.search import largest_batch, next_that_fits, search
 from spanbert_jax.training.run_folder import write_whole
 
@@ -27,6 +29,8 @@ def run(config: PlanConfig) -> int:
     experiment, topology = _resolved(config), config.slice
     check_devices(experiment, topology.num_chips)
     libtpu = check_libtpu()
+    if config.measure:
+        check_at_hand(topology)
     compile_ = partial(compiled, cache=config.plan_cache, say=_say)
     plan = plan_step(
         experiment, topology, compile_=compile_, whole=config.depth == "whole",
@@ -34,13 +38,18 @@ def run(config: PlanConfig) -> int:
     )  # fmt: skip
     versions = f"libtpu {libtpu}, jax {version_of('jax')}."
     print(described(plan, versions=versions))
-    plans = [plan]
+    plans, measured = [plan], None
+    if config.measure and plan.fits:
+        measured = measure(experiment)
+        print(f"\n{beside(plan, measured)}")
     if config.search:
         plans += _searched(plan, compile_)
     elif not plan.fits:
         plans += _advised(plan, compile_)
     if config.json:
-        tree = {"versions": versions, "plans": [as_tree(each) for each in plans]}
+        tree: dict[str, Any] = {"versions": versions, "plans": [as_tree(each) for each in plans]}
+        if measured is not None:
+            tree["measured"] = measured._asdict()
         write_whole(as_path(config.json), (json.dumps(tree, indent=2) + "\n").encode())
     return 0 if plan.fits else DOES_NOT_FIT
 

@@ -27,6 +27,9 @@ class PlanConfig(PretrainConfig):
     compiled in any case."""
     search: bool = False
     """Try batches, rematerialisation, meshes and microbatches, and print them, best first."""
+    measure: bool = False
+    """Run the step too, on the chips of the slice, which must be those of this machine, and print
+    estimate and measurement side by side."""
     price_per_chip_hour: float = 0.0
     """In your currency; the plan then says what the run costs."""
     plan_cache: str = "~/.cache/spanbert_jax/plans"

@@ -5,6 +5,7 @@ from typing import Any
 
 from spanbert_jax.config import PretrainConfig
 from spanbert_jax.planning.figures import OutOfMemory, to_tree
+from spanbert_jax.planning.measuring import Measurement
 from spanbert_jax.planning.plan import Plan
 
 CALIBRATION = (
@@ -157,6 +158,23 @@ def _cost(plan: Plan) -> str:
     if plan.price_per_chip_hour:
         rows.append(("cost", f"{plan.cost:,.0f} at {plan.price_per_chip_hour:g} a chip-hour"))
     return _table("the run, without saves and restarts", rows)
+
+
+def beside(plan: Plan, measured: Measurement) -> str:
+    """Estimate and measurement of a step, with the share that the estimate is of it."""
+    speed = plan.figures.seconds / measured.seconds
+    rows = [
+        ("time", f"{1e3 * plan.figures.seconds:9.2f} ms", f"{1e3 * measured.seconds:9.2f} ms "
+         f"({1e3 * measured.fastest:.2f} to {1e3 * measured.slowest:.2f})", f"{speed:.0%}"),
+        ("MFU", f"{plan.mfu:12.1%}", f"{plan.mfu * speed:12.1%}", ""),
+    ]  # fmt: skip
+    if measured.peak_bytes is not None:
+        share = plan.needed_bytes / measured.peak_bytes
+        rows.append(("HBM", f"{_gib(plan.needed_bytes):>12}", f"{_gib(measured.peak_bytes):>12}",
+                     f"{share:.0%}"))  # fmt: skip
+    lines = [f"{name:4}  {estimate}  {found:38}{share}" for name, estimate, found, share in rows]
+    title = "a step, estimated and measured here; what the estimate is of it"
+    return "\n".join([title, *(f"  {line.rstrip()}" for line in lines)])
 
 
 def compared(plans: Sequence[Plan]) -> str:
