@@ -51,6 +51,31 @@ def spanbert_large() -> PretrainConfig:
     )
 
 
+def spanbert_base_fast() -> PretrainConfig:
+    """SpanBERT-base without dropout in attention: a hash for each pair of tokens less.
+
+    Paper: none; `spanbert_base` but for attention_dropout_rate 0. Hidden states are dropped as
+        before, and every text is masked anew each time that it is read.
+    Expected: not known at this size; a run on your text shows it in its first steps.
+    Hardware: not measured; `spanbert plan` estimates it.
+    Command: spanbert pretrain configs/pretrain.py:spanbert_base_fast --data.shards /data/shards
+        --workdir /runs/spanbert_base_fast
+    """
+    return _fast(spanbert_base())
+
+
+def spanbert_large_fast() -> PretrainConfig:
+    """SpanBERT-large without dropout in attention; see `spanbert_base_fast`.
+
+    Paper: none; `spanbert_large` but for attention_dropout_rate 0.
+    Expected: not known.
+    Hardware: not measured; `spanbert plan` estimates it.
+    Command: spanbert pretrain configs/pretrain.py:spanbert_large_fast --data.shards /data/shards
+        --workdir /runs/spanbert_large_fast
+    """
+    return _fast(spanbert_large())
+
+
 def spanbert_xl() -> PretrainConfig:
     """SpanBERT at 1.3 billion parameters: heads of 128, which fill a matrix unit, parameters and
     moments in pieces on every chip.
@@ -163,6 +188,11 @@ def spanbert_large_paper() -> PretrainConfig:
         --workdir /runs/spanbert_large_paper
     """
     return worded_by_paper(spanbert_large())
+
+
+def _fast(config: PretrainConfig) -> PretrainConfig:
+    model = dataclasses.replace(config.model, attention_dropout_rate=0.0)
+    return dataclasses.replace(config, model=model)
 
 
 def _bert(spanbert: PretrainConfig) -> PretrainConfig:

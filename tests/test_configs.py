@@ -79,6 +79,8 @@ def test_the_configs_are_the_ones_that_the_readme_promises():
         "optimizers.py:spanbert_base_batch_warmup",
         "pretrain.py:spanbert_base",
         "pretrain.py:spanbert_large",
+        "pretrain.py:spanbert_base_fast",
+        "pretrain.py:spanbert_large_fast",
         "pretrain.py:spanbert_xl",
         "pretrain.py:bert_base",
         "pretrain.py:bert_large",
