@@ -66,6 +66,7 @@ class Columns(NamedTuple):
 GLUE = {
     "mrpc": Columns(("#1 String", "#2 String"), "Quality", has_f1=True),
     "rte": Columns(("sentence1", "sentence2"), "label", ("entailment", "not_entailment")),
+    "qnli": Columns(("question", "sentence"), "label", ("entailment", "not_entailment")),
     "sst2": Columns(("sentence",), "label"),
 }
 
