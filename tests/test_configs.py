@@ -38,7 +38,7 @@ PRETRAINING = [
     name
     for name in NAMES
     if Path(name.rpartition(":")[0]).stem
-    in ("ablations", "optimizers", "pretrain", "quickstart", "roberta")
+    in ("ablations", "modern", "optimizers", "pretrain", "quickstart", "roberta")
 ]
 
 
@@ -70,6 +70,8 @@ def test_the_configs_are_the_ones_that_the_readme_promises():
     rows = [*schemes, *objectives]
     assert [name.rpartition("/")[2] for name in PRETRAINING] == [
         *(f"ablations.py:{row}" for row in (*rows, *(f"{row}_paper" for row in rows))),
+        "modern.py:modern_spanbert_base",
+        "modern.py:modern_spanbert_base_8k",
         "optimizers.py:spanbert_base_adamw",
         "optimizers.py:spanbert_base_lamb",
         "optimizers.py:spanbert_base_adafactor",

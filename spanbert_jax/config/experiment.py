@@ -51,6 +51,12 @@ class PretrainConfig:
             self._check_rows(phase)
         self._check_phase_steps()
         require(
+            self.model.encoder == "bert" or not self.compute.scan_layers,
+            "--compute.scan-layers", self.compute.scan_layers,
+            f"wants layers that are all alike, which those of --model.encoder {self.model.encoder} "
+            "are not", "leave it out",
+        )  # fmt: skip
+        require(
             self.data.blocks != "sentence_pair" or self.model.num_segments >= 2,
             "--data.blocks", self.data.blocks,
             f"has 2 segments in a row, more than --model.num-segments {self.model.num_segments}",

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 from spanbert_jax.errors import require, require_fraction, require_positive
 
@@ -21,8 +21,13 @@ class ModelConfig:
     """Attention heads (base 12, large 16)."""
     mlp_size: int = 3_072
     """Inner width of the feed-forward block (4 x hidden size)."""
+    encoder: Literal["bert", "modern"] = "bert"
+    """bert: the published one: learned positions, LayerNorm behind each sub-layer. modern: blocks
+    of ModernBERT (Warner et al. 2024): rotary positions, LayerNorm before, gated feed-forward, no
+    biases, local and global attention in turn; no position_offset, no segments."""
     max_positions: int = 512
-    """The longest sequence that has learned positions, [CLS] and [SEP] included."""
+    """The longest sequence that has learned positions, [CLS] and [SEP] included; of modern, the
+    longest that is read."""
     position_offset: int = 0
     """Row of the position embedding that the first token uses (BERT 0; RoBERTa 2, whose table has
     so many rows more)."""
@@ -40,6 +45,15 @@ class ModelConfig:
     """A tanh layer over the state of [CLS], as BERT has for its next-sentence prediction."""
     next_sentence_head: bool = False
     """Train next-sentence prediction on sentence pairs, as BERT; needs --model.pooler."""
+    global_every: int = 3
+    """Of modern: one layer in so many sees the whole row, the first one to begin with (ModernBERT,
+    sec. 2.1.2)."""
+    local_attention: int = 128
+    """Of modern: tokens that the other layers see, half of them to either side (sec. 2.1.2)."""
+    global_theta: float = 160_000.0
+    """Of modern: base of the rotary angles in layers that see the whole row (sec. 2.1.2)."""
+    local_theta: float = 10_000.0
+    """Of modern: base of the rotary angles in the others (sec. 2.1.2)."""
     span_boundary_head: bool = True
     """Train the span-boundary objective (sec. 3.2) beside the masked language model."""
     boundary_offset_size: int = 200
@@ -80,10 +94,43 @@ class ModelConfig:
             "--model.next-sentence-head", self.next_sentence_head,
             "predicts from the pooled state of [CLS]", "add --model.pooler",
         )  # fmt: skip
+        self._check_encoder()
         require_fraction("--model.dropout-rate", self.dropout_rate)
         require_fraction("--model.attention-dropout-rate", self.attention_dropout_rate)
         require_positive("--model.layer-norm-epsilon", self.layer_norm_epsilon, "1e-12")
         require_positive("--model.initializer-std", self.initializer_std, "0.02")
+
+    def _check_encoder(self) -> None:
+        choices = get_args(get_type_hints(type(self))["encoder"])
+        require(
+            self.encoder in choices, "--model.encoder", self.encoder,
+            f"must be one of {', '.join(choices)}", "use bert, as the paper",
+        )  # fmt: skip
+        is_modern = self.encoder == "modern"
+        for name in ("num_segments", "position_offset"):
+            require(
+                not is_modern or getattr(self, name) == 0,
+                f"--model.{name.replace('_', '-')}", getattr(self, name),
+                "has no place in --model.encoder modern", "use 0",
+            )  # fmt: skip
+        for name in ("global_every", "local_attention", "global_theta", "local_theta"):
+            flag, value = f"--model.{name.replace('_', '-')}", getattr(self, name)
+            default = type(self).__dataclass_fields__[name].default
+            require_positive(flag, value, str(default))
+            require(
+                is_modern or value == default, flag, value,
+                f"has no effect on --model.encoder {self.encoder}",
+                "leave it out, or use --model.encoder modern",
+            )  # fmt: skip
+        require(
+            self.local_attention % 2 == 0, "--model.local-attention", self.local_attention,
+            "must be even, half of it to either side", "use 128",
+        )  # fmt: skip
+        require(
+            not is_modern or self.head_size % 2 == 0, "--model.num-heads", self.num_heads,
+            f"leaves {self.head_size} features a head, which rotary positions take in pairs",
+            "use a number that leaves an even size",
+        )  # fmt: skip
 
     @property
     def head_size(self) -> int:

@@ -18,9 +18,13 @@ from spanbert_jax.model.layers import (
     Attend,
     Documents,
     Projected,
+    blockwise_attention,
     plain_attention,
 )
 from spanbert_jax.model.platform import platform
+
+LONGEST_AT_ONCE = 2_048
+"""Tokens of a row whose scores are held all at once: 12 heads of longer ones take 200 MB a row."""
 
 
 def attention_for(compute: ComputeConfig, model: ModelConfig, *, length: int) -> Attend:
@@ -39,7 +43,9 @@ def attention_for(compute: ComputeConfig, model: ModelConfig, *, length: int) ->
     is_kernel = compute.attention == "kernel" or (
         compute.attention == "auto" and can and platform() == "tpu"
     )
-    return kernel_attention if is_kernel else plain_attention
+    if is_kernel:
+        return kernel_attention
+    return blockwise_attention if length > LONGEST_AT_ONCE else plain_attention
 
 
 def kernel_attention(

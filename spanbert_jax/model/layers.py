@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from spanbert_jax.config import ModelConfig
-from spanbert_jax.model.dropout import Seed, dropout
+from spanbert_jax.model.dropout import Seed, dropout, mix
 from spanbert_jax.model.linear import Linear, einsum_float32, matmul
 
 Hidden = Float[Array, "batch length embed"]
@@ -146,13 +146,61 @@ def plain_attention(
     rate: float,
 ) -> Projected:
     """softmax(query key^T) value within documents, with dropout between; the query is scaled."""
+    return _attention(query, key, value, documents.mask, num_heads=num_heads, seed=seed, rate=rate)
+
+
+def blockwise_attention(
+    query: Projected,
+    key: Projected,
+    value: Projected,
+    *,
+    num_heads: int,
+    documents: Documents,
+    seed: Seed | None,
+    rate: float,
+    block: int = 512,
+) -> Projected:
+    """As `plain_attention`, for some queries at a time: of long rows, scores of all pairs of tokens
+    would not fit. They are computed again in the backward pass. Dropout draws other masks.
+    """
+    num_rows, length, features = query.shape
+    missing = -length % block
+
+    def blocks(values: Array) -> Array:
+        padding = ((0, 0), (0, missing), *((0, 0),) * (values.ndim - 2))
+        padded = jnp.pad(values, padding)
+        return padded.reshape(num_rows, -1, block, *values.shape[2:]).swapaxes(0, 1)
+
+    @jax.checkpoint
+    def of_block(part: tuple[Array, Array, Array]) -> Projected:
+        queries, ids, number = part
+        mask = (ids[:, :, None] == documents.ids[:, None, :])[:, None]
+        own = None if seed is None else seed ^ mix(number + 1)
+        return _attention(queries, key, value, mask, num_heads=num_heads, seed=own, rate=rate)
+
+    queries = blocks(query)
+    numbers = jnp.arange(len(queries), dtype=jnp.uint32)
+    context = jax.lax.map(of_block, (queries, blocks(documents.ids), numbers))
+    return context.swapaxes(0, 1).reshape(num_rows, -1, features)[:, :length]
+
+
+def _attention(
+    query: Float[Array, "batch queries features"],
+    key: Projected,
+    value: Projected,
+    mask: Bool[Array, "batch 1 queries length"],
+    *,
+    num_heads: int,
+    seed: Seed | None,
+    rate: float,
+) -> Float[Array, "batch queries features"]:
     shape = query.shape
     query, key, value = (
-        nn.with_logical_constraint(each.reshape(*shape[:2], num_heads, -1), HEAD_AXES)
+        nn.with_logical_constraint(each.reshape(*each.shape[:2], num_heads, -1), HEAD_AXES)
         for each in (query, key, value)
     )
     scores = einsum_float32("BLNH,BKNH->BNLK", query, key)
-    scores = jnp.where(documents.mask, scores, jnp.finfo(jnp.float32).min)
+    scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
     # float32: bf16 sums lose the tail of a 512-way softmax
     probabilities = jax.nn.softmax(scores).astype(query.dtype)
     probabilities = dropout(probabilities, seed=seed, rate=rate)

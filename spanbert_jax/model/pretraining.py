@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from spanbert_jax.config import ComputeConfig, ModelConfig
-from spanbert_jax.model.encoder import Encoder
+from spanbert_jax.model.encoders import make_encoder
 from spanbert_jax.model.heads import (
     MaskedLanguageHead,
     NextSentenceHead,
@@ -72,7 +72,7 @@ class SpanBert(nn.Module):
     ) -> PretrainLogits:
         """Return the logits of every head: (batch, predictions, vocab), of pairs (batch, 2)."""
         dtype = compute_dtype(self.compute)
-        hidden, table = Encoder(self.config, self.compute, dtype, name="encoder")(
+        hidden, table = make_encoder(self.config, self.compute, dtype, name="encoder")(
             token_ids,
             segment_ids=segment_ids,
             document_ids=document_ids,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from spanbert_jax.config import ComputeConfig, ModelConfig
-from spanbert_jax.model.encoder import Encoder
+from spanbert_jax.model.encoders import make_encoder
 from spanbert_jax.model.heads import Pooler
 from spanbert_jax.model.pretraining import compute_dtype
 
@@ -36,7 +36,7 @@ class TaskModel(nn.Module):
     ) -> dict[str, Float[Array, "..."]]:
         """Return the outputs of the head."""
         dtype = compute_dtype(self.compute)
-        hidden, _ = Encoder(self.config, self.compute, dtype, name="encoder")(
+        hidden, _ = make_encoder(self.config, self.compute, dtype, name="encoder")(
             token_ids,
             segment_ids=segment_ids,
             document_ids=document_ids,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spanbert_jax.config import PretrainConfig
+from spanbert_jax.model.flops import layer_weights, pairs_per_token
 from spanbert_jax.planning.figures import OutOfMemory, to_tree
 from spanbert_jax.planning.measuring import Measurement
 from spanbert_jax.planning.plan import Plan
@@ -138,13 +139,13 @@ def _speed(plan: Plan) -> str:
 def formula(config: PretrainConfig) -> str:
     """How the model FLOPs are counted, in the sizes of this experiment."""
     model, data = config.model, config.data
-    layer = 4 * model.hidden_size**2 + 2 * model.hidden_size * model.mlp_size
     tokens = data.batch_size * data.sequence_length
     slots = data.batch_size * config.num_predictions
     return (
-        f"6 x {model.num_layers * layer:,} weights of matrix products x {tokens:,} tokens, "
-        f"attention in full (12 x {model.num_layers} layers x {data.sequence_length} x "
-        f"{model.hidden_size} x tokens), heads and vocabulary on {slots:,} predicted positions; "
+        f"6 x {model.num_layers * layer_weights(model):,} weights of matrix products x {tokens:,} "
+        f"tokens, attention in full (12 x {pairs_per_token(model, data.sequence_length):,} tokens "
+        f"seen in all layers x {model.hidden_size} x tokens), heads and vocabulary on {slots:,} "
+        "predicted positions; "
         "nothing for recomputation"
     )
 

@@ -15,7 +15,10 @@ import optax
 # Parts of a parameter's name that put a leading axis of whole tensors before it.
 _STACKS = ("layers", "qkv_kernel", "qkv_bias")
 # Axes that a matrix product sums over, by the last part of the name: those of the input.
-_INPUTS = {"kernel": 1, "qkv_kernel": 1, "out_kernel": 2}
+_INPUTS = {
+    "kernel": 1, "qkv_kernel": 1, "out_kernel": 2, "gate_kernel": 1, "inner_kernel": 1,
+    "outer_kernel": 1,
+}  # fmt: skip
 
 
 class Layout(NamedTuple):

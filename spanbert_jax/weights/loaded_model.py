@@ -14,7 +14,7 @@ from spanbert_jax.config import ComputeConfig, ModelConfig
 from spanbert_jax.corpus.tokenizers import Tokenizer
 from spanbert_jax.data.task_batches import padded_length
 from spanbert_jax.errors import UserError
-from spanbert_jax.model.encoder import Encoder
+from spanbert_jax.model.encoders import make_encoder
 from spanbert_jax.model.heads import Pooler
 from spanbert_jax.model.pretraining import compute_dtype
 
@@ -133,7 +133,7 @@ class LoadedModel:
     def _forward(self) -> Any:
         """The compiled encoder: hidden states, and pooled ones or the state of [CLS]."""
         dtype = compute_dtype(ComputeConfig(dtype=self.dtype))
-        encoder = Encoder(self.config, ComputeConfig(), dtype)
+        encoder = make_encoder(self.config, ComputeConfig(), dtype)
 
         @jax.jit
         def forward(

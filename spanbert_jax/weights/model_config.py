@@ -232,7 +232,7 @@ def with_heads(
 ) -> ModelConfig:
     """`model` with the heads that are asked for, of the sizes that the tensors have."""
     offsets = _shape_of("span_boundary_head/offset_embedding", tensors, names)
-    sizes = {} if offsets is None else dict(
+    sizes: dict[str, Any] = {} if offsets is None else dict(
         zip(("max_boundary_offsets", "boundary_offset_size"), offsets, strict=True)
     )  # fmt: skip
     return dataclasses.replace(
@@ -255,8 +255,15 @@ def export_config(model: ModelConfig, *, pad_id: int, cls_id: int, sep_id: int) 
     A model whose positions have an offset is a RoBERTa.
 
     Raises:
-        UserError: the offset is not the one that RoBERTa has by the id of its padding.
+        UserError: the offset is not the one that RoBERTa has by the id of its padding, or the
+            encoder is none of BERT's.
     """
+    if model.encoder != "bert":
+        raise UserError(
+            f"--model.encoder {model.encoder}: Transformers must have the model that is exported, "
+            "and has none with these blocks and a span-boundary head; load the run's folder with "
+            "spanbert_jax.load, or fine-tune from it"
+        )
     names = exported_names(model)
     if names is ROBERTA and model.position_offset != pad_id + 1:
         raise UserError(

@@ -19,7 +19,8 @@ from spanbert_jax.weights.parameters import Params, flatten, nest
 # What fixes the meaning of a parameter; heads may differ, rates of dropout and the like too.
 _MUST_AGREE = (
     "vocab_size", "hidden_size", "num_layers", "num_heads", "mlp_size", "max_positions",
-    "position_offset", "num_segments", "layer_norm_epsilon",
+    "position_offset", "num_segments", "layer_norm_epsilon", "encoder", "global_every",
+    "local_attention", "global_theta", "local_theta",
 )  # fmt: skip
 # The part of a fine-tuned model that has the sizes of its task.
 TASK_HEAD = "task_head"
