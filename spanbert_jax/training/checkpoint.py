@@ -169,6 +169,7 @@ class Checkpoints:
             async_options=ocp.AsyncOptions(barrier_sync_fn=self._barrier),
         )
         self._opened: ocp.CheckpointManager | None = None
+        self._has_failed = False
         ignore_late_answers()
         checkpoint_folder(run_dir).mkdir(parents=True, exist_ok=True)
 
@@ -193,6 +194,10 @@ class Checkpoints:
         """
         folder = checkpoint_folder(self.run_dir)
         folder.mkdir(parents=True, exist_ok=True)
+        if self._has_failed:
+            # Threads of the save that failed may have written on after it was cleaned up.
+            self._open_again()
+            self._has_failed = False
         _ = self._manager
         if "://" in os.fspath(self.run_dir):
             return
@@ -297,12 +302,16 @@ class Checkpoints:
 
     def give_up_unfinished(self) -> None:
         """Forget a checkpoint that could not be written, and free what it takes on disk."""
+        self._has_failed = True
+        self._open_again()
+
+    def _open_again(self) -> None:
+        """Clean up, and read what is complete; where that fails, so does the next save."""
         manager, self._opened = self._opened, None
         if manager is not None:
             # It would raise once more what it has raised already.
             with contextlib.suppress(Exception):
                 manager.close()
-        # The next one cleans up, and reads what is complete; where that fails, so does a save.
         with contextlib.suppress(Exception):
             self._manager.reload()
 
