@@ -10,10 +10,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from spanbert_jax.config import OptimizerConfig
 from spanbert_jax.training.compiler_options import compiler_options
+from spanbert_jax.training.compiling import Given
 from spanbert_jax.training.diagnosis import diagnose
 from spanbert_jax.training.mesh import (
     LOGICAL_AXIS_RULES,
@@ -25,7 +27,12 @@ from spanbert_jax.training.objective import Objective
 from spanbert_jax.training.optimizer import make_optimizer
 from spanbert_jax.training.placement import BatchPlacement, spread
 from spanbert_jax.training.schedule import make_schedule
-from spanbert_jax.training.train_step import TrainState, init_state, make_train_step
+from spanbert_jax.training.train_step import (
+    Metrics,
+    TrainState,
+    init_state,
+    make_train_step,
+)
 
 
 @dataclass(frozen=True)
@@ -89,12 +96,19 @@ def assemble(
     schedule = make_schedule(optimizer, num_steps)
     transformation = make_optimizer(optimizer, schedule)
 
-    def init() -> TrainState:
+    def init(seed: jax.Array) -> TrainState:
         # Here, where it is traced: the mesh may be of chips that are not at hand.
         batch = jax.tree.map(jnp.asarray, example)
         return init_state(
             objective, transformation, batch=batch, seed=seed, looks_for_spikes=max_norm_ratio > 0
         )
+
+    def train_step(state: TrainState, batch: Any, seed: jax.Array) -> tuple[TrainState, Metrics]:
+        step = make_train_step(
+            objective, transformation, schedule=schedule, num_microbatches=num_microbatches,
+            seed=seed, max_norm_ratio=max_norm_ratio,
+        )  # fmt: skip
+        return step(state, batch)
 
     def rules(function: Any) -> Any:
         """`function` traced with the meaning of the logical axes on this mesh."""
@@ -105,26 +119,28 @@ def assemble(
 
         return traced
 
-    boxed = jax.eval_shape(rules(init))
+    given = np.uint32(seed)
+    boxed = jax.eval_shape(rules(init), given)
     unboxed = nn.unbox(boxed)
     shardings = state_shardings(unboxed, boxed.params, mesh)
     abstract = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         unboxed, shardings,
     )  # fmt: skip
-    train_step = make_train_step(
-        objective, transformation, schedule=schedule, num_microbatches=num_microbatches, seed=seed,
-        max_norm_ratio=max_norm_ratio,
-    )  # fmt: skip
     rows, whole = batch_sharding(mesh), replicated(mesh)
     options = compiler_options(mesh, added_compiler_options)
     return Assembly(
         mesh=mesh, objective=objective, seed=seed,
         abstract_state=abstract,
-        init=jax.jit(rules(lambda: nn.unbox(init())), out_shardings=shardings),
-        train_step=jax.jit(
-            rules(train_step), in_shardings=(shardings, rows), out_shardings=(shardings, whole),
-            donate_argnums=0, compiler_options=options,
+        init=Given(
+            jax.jit(rules(lambda seed: nn.unbox(init(seed))), out_shardings=shardings), given
+        ),
+        train_step=Given(
+            jax.jit(
+                rules(train_step), in_shardings=(shardings, rows, whole),
+                out_shardings=(shardings, whole), donate_argnums=0, compiler_options=options,
+            ),
+            given,
         ),
         eval_step=jax.jit(
             rules(eval_step), in_shardings=(shardings.params, rows), out_shardings=whole,

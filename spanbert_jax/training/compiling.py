@@ -16,6 +16,31 @@ import jax
 Shapes = tuple[tuple[int, ...], ...]
 
 
+class Given:
+    """A jitted or compiled function whose last argument is given.
+
+    A value in the program would make another program of every other value; an argument does not,
+    and what was compiled for one is found in the cache for all.
+    """
+
+    def __init__(self, function: Any, last: Any) -> None:
+        self._function, self._last = function, last
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments, self._last)
+
+    def lower(self, *arguments: Any) -> "Given":
+        """As that of a jitted function; what is compiled of it lacks the same argument."""
+        return Given(self._function.lower(*arguments, self._last), self._last)
+
+    def compile(self) -> "Given":
+        return Given(self._function.compile(), self._last)
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else the function has, such as the text of its program."""
+        return getattr(self._function, name)
+
+
 class OfManyShapes:
     """A jitted function of (state or parameters, batch), compiled for batches of some shapes.
 

@@ -44,7 +44,7 @@ def init_state(
     optimizer: optax.GradientTransformation,
     *,
     batch: Any,
-    seed: int,
+    seed: int | jax.Array,
     looks_for_spikes: bool = False,
 ) -> TrainState:
     """Random parameters, boxed with their logical axes, and zero moments."""
@@ -63,7 +63,7 @@ def make_train_step(
     *,
     schedule: optax.Schedule,
     num_microbatches: int,
-    seed: int,
+    seed: int | jax.Array,
     max_norm_ratio: float = 0.0,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
     """Build the step; jit it with shardings and a donated state.

@@ -1,11 +1,17 @@
 """Functions compiled before they are called."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spanbert_jax.training.compiling import Compiler, OfManyShapes
+from spanbert_jax.config import PretrainConfig
+from spanbert_jax.data.batch import empty_batch
+from spanbert_jax.training.compiling import Compiler, Given, OfManyShapes
+from spanbert_jax.training.mesh import make_mesh
+from spanbert_jax.training.pretraining import build
 
 
 class Traced:
@@ -51,3 +57,24 @@ def test_what_cannot_be_compiled_is_told_where_the_compiler_is_left() -> None:
 
     with pytest.raises(RuntimeError, match="out of memory"), Compiler() as compiler:
         compiler.begin(Broken())
+
+
+def test_a_given_argument_is_none_of_the_program() -> None:
+    jitted = jax.jit(lambda x, y: x * y)
+    programs = [Given(jitted, np.uint32(last)).lower(jnp.uint32(3)) for last in (5, 7)]
+    assert programs[0].as_text() == programs[1].as_text()
+    assert [int(each.compile()(jnp.uint32(3))) for each in programs] == [15, 21]
+    assert int(Given(jitted, np.uint32(5))(jnp.uint32(3))) == 15
+
+
+def test_a_run_of_another_seed_compiles_the_same_programs(config: PretrainConfig) -> None:
+    texts = []
+    for seed in (3, 4):
+        training = dataclasses.replace(config.training, seed=seed)
+        mesh = make_mesh(config.mesh)
+        with jax.set_mesh(mesh):
+            run = build(dataclasses.replace(config, training=training), mesh)
+            rows = empty_batch(8, config.data.sequence_length, config.num_predictions)
+            step = run.train_step.lower(run.abstract_state, rows)
+            texts.append((run.init.lower().as_text(), step.as_text()))
+    assert texts[0] == texts[1]
