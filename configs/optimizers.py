@@ -7,26 +7,29 @@ import dataclasses
 
 from pretrain import spanbert_base
 
-from spanbert_jax.config import LengthPhase, OptimizerConfig, PretrainConfig
+from spanbert_jax.config import (
+    CheckpointConfig,
+    LengthPhase,
+    OptimizerConfig,
+    PretrainConfig,
+)
 
 NUM_SEQUENCES = 2_400_000 * 256
 """That SpanBERT was trained on (sec. 4.2)."""
 
 
 def spanbert_base_adamw() -> PretrainConfig:
-    """AdamW as it is written today: bias-corrected, epsilon 1e-6, no decay of biases and norms,
-    decay of matrices 0.1.
+    """AdamW as it is written today: bias-corrected, beta2 0.98, epsilon 1e-6, no decay of biases
+    and norms.
 
     Paper: Loshchilov and Hutter 2019 (arXiv 1711.05101), algorithm 2; the values of RoBERTa (Liu et
-        al. 2019, table 9) for SpanBERT's batch.
+        al. 2019, table 9) with SpanBERT's rate and batch.
     Expected: not published.
     Hardware: as `spanbert_base`.
     Command: spanbert pretrain configs/optimizers.py:spanbert_base_adamw --data.shards /data/shards
         --workdir /runs/spanbert_base_adamw
     """
-    return _with(
-        OptimizerConfig(name="adamw", epsilon=1e-6, weight_decay=0.1, no_decay=("bias", "norm"))
-    )
+    return _with(OptimizerConfig(name="adamw", beta2=0.98, epsilon=1e-6, no_decay=("bias", "norm")))
 
 
 def spanbert_base_lamb() -> PretrainConfig:
@@ -93,7 +96,8 @@ def spanbert_base_muon() -> PretrainConfig:
 
 def spanbert_base_wsd() -> PretrainConfig:
     """A plateau of the learning rate: a run that can be made longer from a checkpoint before its
-    last tenth, and be compared at any length.
+    last tenth, and be compared at any length. Of every tenth a checkpoint is kept: move those
+    behind it away, and go on with more --training.num-steps.
 
     Paper: Hu et al. 2024 (arXiv 2404.06395, MiniCPM), sec. 4: warmup, stable, decay; the decay of a
         tenth, here a line.
@@ -102,7 +106,8 @@ def spanbert_base_wsd() -> PretrainConfig:
     Command: spanbert pretrain configs/optimizers.py:spanbert_base_wsd --data.shards /data/shards
         --workdir /runs/spanbert_base_wsd
     """
-    return _with(OptimizerConfig(schedule="warmup_stable_decay"))
+    base = _with(OptimizerConfig(schedule="warmup_stable_decay"))
+    return dataclasses.replace(base, checkpoint=CheckpointConfig(keep_every_steps=240_000))
 
 
 def spanbert_base_batch_warmup() -> PretrainConfig:
@@ -110,8 +115,8 @@ def spanbert_base_batch_warmup() -> PretrainConfig:
     over many rows.
 
     Paper: McCandlish et al. 2018 (arXiv 1812.06162), sec. 2.2, why; Brown et al. 2020 (arXiv
-        2005.14165, GPT-3), sec. 2.3, that batches grow over the first sequences; the steps here are
-        this project's choice.
+        2005.14165, GPT-3), appendix B, that batches grow at first; the steps here are this
+        project's choice, 25,000 more than those of `spanbert_base` for as many sequences.
     Expected: not published for SpanBERT.
     Hardware: as `spanbert_base`.
     Command: spanbert pretrain configs/optimizers.py:spanbert_base_batch_warmup
@@ -122,7 +127,11 @@ def spanbert_base_batch_warmup() -> PretrainConfig:
         LengthPhase(20_000, sequence_length=512, batch_size=64),
         LengthPhase(20_000, sequence_length=512, batch_size=128),
     )
-    return dataclasses.replace(base, data=dataclasses.replace(base.data, phases=phases))
+    return dataclasses.replace(
+        base,
+        data=dataclasses.replace(base.data, phases=phases),
+        training=dataclasses.replace(base.training, num_steps=2_425_000),
+    )
 
 
 def _with(optimizer: OptimizerConfig) -> PretrainConfig:

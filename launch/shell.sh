@@ -132,7 +132,14 @@ require_whole_number() {
 plan_first() {
   local type=$1 code=0
   shift
-  [ -z "$SKIP_PLAN" ] && [ "${1-} ${2-}" = "spanbert pretrain" ] || return 0
+  case $SKIP_PLAN in
+  '' | 0) ;;
+  *) return ;;
+  esac
+  if [ "${1-} ${2-}" != "spanbert pretrain" ]; then
+    say "no plan: the command does not begin with spanbert pretrain"
+    return
+  fi
   if [ "$NUM_SLICES" -gt 1 ]; then
     say "no plan: spanbert plan knows single slices; plan one of them with its part of the batch"
     return

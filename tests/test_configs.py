@@ -130,9 +130,10 @@ def test_other_optimizers_see_as_many_sequences_of_the_same_data():
         assert (config.model, config.masking, config.objective) == (
             base.model, base.masking, base.objective,
         )  # fmt: skip
-        if not config.data.phases:
-            sequences = config.training.num_steps * config.data.batch_size
-            assert sequences == 2_400_000 * 256
+        sequences = sum(
+            (phase.end_step - phase.first_step) * phase.batch_size for phase in config.phases
+        )
+        assert sequences == 2_400_000 * 256
     assert {config.optimizer.name for config in found} == {
         "adamw", "lamb", "adafactor", "lion", "muon", "fairseq_adamw",
     }  # fmt: skip

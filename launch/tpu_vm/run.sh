@@ -5,9 +5,9 @@
 #     spanbert pretrain configs/pretrain.py:spanbert_base --workdir gs://bucket/run ...
 #
 # Before a pod is requested, `spanbert plan` says here what the run will need, take and cost in
-# chip-hours; one that does not fit is refused (--skip-plan to do without). Whatever is missing is done first: create.sh, setup.sh. The command runs detached from this
-# script: after Ctrl-C, or a lost connection, the same line looks after it again. What its exit
-# codes mean:
+# chip-hours; one that does not fit is refused (--skip-plan to do without). Whatever is missing is
+# done first: create.sh, setup.sh. The command runs detached from this script: after Ctrl-C, or a lost
+# connection, the same line looks after it again. What its exit codes mean:
 #
 #   0        finished
 #   2, 130   bad input, Ctrl-C: never started again
@@ -115,9 +115,18 @@ replace_pod() {
   fail "$TPU_NAME cannot be deleted; gcloud's error is above"
 }
 
+# plan: of the code that is here, where the hosts get the same.
+plan() {
+  if [ "$REF" != "$(git -C "$REPOSITORY" rev-parse HEAD)" ]; then
+    say "no plan: the hosts get --ref $REF, and this checkout has another commit"
+    return
+  fi
+  plan_first "$ACCELERATOR_TYPE" "${REST[@]}"
+}
+
 rehearse() {
   echo "# before anything is paid for"
-  plan_first "$ACCELERATOR_TYPE" "${REST[@]}"
+  plan
   echo "# after a preemption"
   "$HERE/delete.sh"
   echo "# where there is no pod"
@@ -136,15 +145,12 @@ if [ -n "$DRY_RUN" ]; then
   rehearse
   exit
 fi
-trap 'say "the command runs on; the same line looks after it again, stop.sh stops it"; exit 130' INT
-
 state=$(resource_state ACTIVE) || fail "gcloud does not list queued resources; its error is above"
+[ "$state" != MISSING ] || plan
+trap 'say "the command runs on; the same line looks after it again, stop.sh stops it"; exit 130' INT
 case $state in
 SUSPENDING | SUSPENDED) replace_pod ;;
-*)
-  [ "$state" != MISSING ] || plan_first "$ACCELERATOR_TYPE" "${REST[@]}"
-  "$HERE/create.sh"
-  ;;
+*) "$HERE/create.sh" ;;
 esac
 
 crashes=0

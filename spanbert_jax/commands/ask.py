@@ -77,7 +77,6 @@ def _model(config: AskConfig) -> Any:
     from spanbert_jax.training.compilation_cache import keep_compiled
     from spanbert_jax.training.run_folder import best_of_grid, read_config
 
-    keep_compiled()
     with reworded(lambda message: f"--checkpoint {config.checkpoint}: {message}"):
         if not is_fine_tuned(config.checkpoint):
             pretrained: Any = load(config.checkpoint, step=config.step)
@@ -85,9 +84,14 @@ def _model(config: AskConfig) -> Any:
         trained: Any = read_config(best_of_grid(as_path(config.checkpoint)))
         own = load_task(trained.task).verb
         check_verb(config.verb, own=own, found=f"one of the task {trained.task.name}")
+    keep_compiled(say=_warn)
     return load_fine_tuned(
         config.checkpoint, step=config.step, dtype=config.dtype, batch_tokens=config.batch_tokens
     )
+
+
+def _warn(message: str) -> None:
+    print(message, file=sys.stderr)
 
 
 def _located(lines: Iterator[Asked], model: Any) -> Iterator[Any]:

@@ -20,9 +20,9 @@ from spanbert_jax.weights.loading import model_without, read_run
 def run(config: FillConfig) -> None:
     """Fill in the masked spans of the texts and print the candidates."""
     texts = config.texts or _lines_of_standard_input()
-    keep_compiled()
     folder = epath.Path(config.checkpoint).expanduser()
     saved = read_run(folder, step=config.step)
+    keep_compiled(say=lambda message: print(message, file=sys.stderr))
     filled = fill_with_model(
         texts,
         config=_with_trained_heads(saved.run.pretrain_config, saved.fresh_heads, folder),

@@ -72,6 +72,12 @@ def check_fits(config: FinetuneConfig, model: ModelConfig) -> None:
         f"is longer than the {positions} positions of --init-from {config.init_from}",
         f"use at most {positions}",
     )  # fmt: skip
+    require(
+        model.encoder == "bert" or not config.compute.scan_layers,
+        "--compute.scan-layers", config.compute.scan_layers,
+        f"wants layers that are all alike, which those of the {model.encoder} encoder of "
+        f"--init-from {config.init_from} are not", "leave it out",
+    )  # fmt: skip
     mesh, training = config.mesh.resolve(jax.device_count()), config.training
     for flag, size, parts in (
         ("--training.batch-size", training.batch_size, training.num_microbatches),

@@ -162,7 +162,8 @@ class ComputeConfig:
     compilation_cache: str = "~/.cache/spanbert_jax/compiled"
     """Folder of compiled programs, so that the next start need not compile; empty for none. Of
     several hosts the first one writes it: name a place that all read, such as gs://bucket/compiled.
-    Whoever may write there runs code here. JAX_COMPILATION_CACHE_DIR, where set, wins."""
+    Several hosts with GPUs use only one that is named. Whoever may write there runs code here.
+    JAX_COMPILATION_CACHE_DIR, where set, wins."""
 
     def __post_init__(self) -> None:
         for text in self.compiler_options:

@@ -20,7 +20,8 @@ class OptimizerConfig:
     bert_adam: m / (sqrt(v) + epsilon), no bias correction, as BERT and the released fine-tuning.
     lamb: that of adamw and its decay, as long as the tensor itself, for large batches. lion: the
     signs of two mixtures of m and the gradient; no v. adafactor: no m, v of a matrix from its rows
-    and columns, a learning rate relative to the size of each tensor. muon: m of a matrix with equal
+    and columns, a learning rate relative to the size of each tensor, some 100 times that of the
+    others. muon: m of a matrix with equal
     singular values, adamw for vectors and embeddings."""
     learning_rate: float = 1e-4
     """Peak, reached after the warmup (sec. 4.2)."""
@@ -42,7 +43,8 @@ class OptimizerConfig:
     """Of polynomial and warmup_stable_decay: where they end."""
     layer_decay: float = 1.0
     """Factor of the learning rate from each layer to the one below it, the heads first and the
-    embeddings last (Clark et al. 2020, ELECTRA: 0.8 and 0.9 in fine-tuning); 1 for one rate."""
+    embeddings last (Clark et al. 2020, ELECTRA: 0.8 and 0.9 in fine-tuning, one power more); 1 for
+    one rate."""
     beta1: float = 0.9
     """Decay of the first moment, the mean of gradients (sec. 4.2)."""
     beta2: float = 0.999
@@ -82,7 +84,7 @@ class OptimizerConfig:
             require(
                 value == default, f"--optimizer.{field}", value,
                 f"has no effect on --optimizer.name {self.name}",
-                f"leave it out; --optimizer.name {_USED_BY[field]} uses it",
+                f"use {default}, the default, wherever the other value comes from",
             )  # fmt: skip
         require(
             0.0 < self.layer_decay <= 1.0, "--optimizer.layer-decay", self.layer_decay,
@@ -149,7 +151,6 @@ _WITHOUT_EFFECT = {
     "lion": ("epsilon", "momentum"),
     "muon": (),
 }
-_USED_BY = {"beta1": "adamw", "beta2": "adamw", "epsilon": "adamw", "momentum": "muon"}
 _FIELDS_OF_SCHEDULES = {
     "decay_power": ("polynomial", "warmup_stable_decay"),
     "end_learning_rate": ("polynomial", "warmup_stable_decay"),

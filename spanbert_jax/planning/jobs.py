@@ -31,6 +31,7 @@ _SECTIONS = ("model", "compute", "mesh", "objective", "optimizer", "training", "
 _BESIDE = {
     "training": ("seed", "log_every", "eval_every", "eval_batches", "max_skipped_steps"),
     "data": ("shards", "verify_shards"),
+    "compute": ("compilation_cache",),
 }
 # Folders of the package whose code the step is made of.
 _CODE = ("model", "training", "planning", "data/batch.py")

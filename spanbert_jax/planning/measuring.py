@@ -18,18 +18,19 @@ from spanbert_jax.planning.chips import chip_of
 from spanbert_jax.training.mesh import make_mesh
 from spanbert_jax.training.pretraining import build
 
-_STEPS_BEFORE, _STEPS = 3, 20
+_STEPS_AT_ONCE, _TURNS = 5, 5
 
 
 class Measurement(NamedTuple):
     """What a step was on this machine."""
 
     seconds: float
-    """Median of the steps."""
+    """Of a step, median of some turns of several steps, which a run too dispatches ahead."""
     fastest: float
     slowest: float
     peak_bytes: int | None
-    """Of HBM, most of any chip; None where the runtime does not say."""
+    """Of HBM, most of any chip, the random beginning of the parameters included; None where the
+    runtime does not say."""
 
 
 def check_at_hand(topology: Topology) -> None:
@@ -53,12 +54,14 @@ def measure(config: PretrainConfig) -> Measurement:
         state = run.init()
         (batch,) = run.on_devices([_batch(config)])
         seconds = []
-        for step in range(_STEPS_BEFORE + _STEPS):
+        # The first turn compiles.
+        for _ in range(1 + _TURNS):
             begin = time.perf_counter()
-            state, metrics = run.train_step(state, batch)
+            for _ in range(_STEPS_AT_ONCE):
+                state, metrics = run.train_step(state, batch)
             jax.block_until_ready(metrics)
-            if step >= _STEPS_BEFORE:
-                seconds.append(time.perf_counter() - begin)
+            seconds.append((time.perf_counter() - begin) / _STEPS_AT_ONCE)
+        seconds = seconds[1:]
     peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in mesh.devices.flat]
     known: list[Any] = [peak for peak in peaks if peak is not None]
     return Measurement(

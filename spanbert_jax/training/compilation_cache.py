@@ -19,6 +19,7 @@ from etils import epath
 
 from spanbert_jax.config import ComputeConfig
 
+DEFAULT = ComputeConfig.compilation_cache
 BYTES_ON_DISK = 8 * 1024**3
 """Most that a local cache may take: about a hundred steps of base for TPUs."""
 _SECONDS_FOR_LOCK = 10.0
@@ -26,31 +27,44 @@ _SECONDS_FOR_LOCK = 10.0
 _PROGRAM, _LAST_USE = "-cache", "-atime"
 
 
-def keep_compiled(
-    place: str = ComputeConfig.compilation_cache, *, say: Callable[[str], None] | None = None
-) -> None:
+def keep_compiled(place: str = DEFAULT, *, say: Callable[[str], None] = lambda _: None) -> None:
     """Have JAX keep what it compiles at `place`; "" for nowhere.
 
-    A place that cannot be written is said, and the run compiles as it would without one.
+    A place that cannot be written is said, and the run compiles as it would without one. On several
+    hosts with GPUs only a place that is named is used: there, hosts that find nothing wait for the
+    one that finds all.
     """
     if not place or jax.config.values["jax_compilation_cache_dir"]:
         return
-    folder = epath.Path(place).expanduser()
-    if jax.default_backend() == "cpu":
-        folder /= f"cpu-{_kind_of_cpu()}"
-    if "://" not in place:
-        try:
-            _mend(Path(folder))
-        except (OSError, filelock.Timeout) as error:
-            if say is not None:
-                say(
-                    f"compiled programs are not kept in {folder} ({error}); name another "
-                    "--compute.compilation-cache"
-                )
-            return
-        if jax.config.values["jax_compilation_cache_max_size"] == -1:
-            jax.config.update("jax_compilation_cache_max_size", BYTES_ON_DISK)
+    backend, is_remote = jax.default_backend(), "://" in place
+    if place == DEFAULT and backend == "gpu" and jax.process_count() > 1:
+        return
+    # Always a folder that nobody else fills.
+    folder = epath.Path(place).expanduser() / (
+        f"cpu-{_kind_of_cpu()}" if backend == "cpu" else backend
+    )
+    if is_remote:
+        # What XLA itself keeps for GPUs, it can keep on local disks alone.
+        jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+    elif jax.process_index() == 0 and not _bounded(Path(folder), say):
+        return
     jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def _bounded(folder: Path, say: Callable[[str], None]) -> bool:
+    """Whether a folder can be written; JAX then removes what is too much. The first process does
+    so alone, and alone takes the lock that this needs."""
+    try:
+        _mend(folder)
+    except (OSError, filelock.Timeout) as error:
+        say(
+            f"compiled programs are not kept in {folder} ({error}); name another folder in "
+            "JAX_COMPILATION_CACHE_DIR"
+        )
+        return False
+    if jax.config.values["jax_compilation_cache_max_size"] == -1:
+        jax.config.update("jax_compilation_cache_max_size", BYTES_ON_DISK)
+    return True
 
 
 def _mend(folder: Path) -> None:

@@ -38,6 +38,8 @@ class Given:
 
     def __getattr__(self, name: str) -> Any:
         """Whatever else the function has, such as the text of its program."""
+        if name.startswith("_"):
+            raise AttributeError(name)
         return getattr(self._function, name)
 
 

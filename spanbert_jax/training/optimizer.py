@@ -34,14 +34,7 @@ def make_optimizer(
     return optax.chain(
         _clip(config),
         _direction(config),
-        # One link, so that a count lies where it always did in a checkpoint.
-        optax.chain(
-            optax.add_decayed_weights(
-                config.weight_decay, mask=lambda params: decay_mask(params, config.no_decay)
-            ),
-            _trust(config),
-            _scale_by_layer(config.layer_decay),
-        ),
+        _decay_and_scale(config),
         optax.scale_by_learning_rate(schedule),
     )
 
@@ -85,20 +78,28 @@ def _direction(config: OptimizerConfig) -> optax.GradientTransformation:
             return _scale_by_muon(config)
 
 
-def _trust(config: OptimizerConfig) -> optax.GradientTransformation:
-    """The layerwise step of LAMB: of every tensor as long as the tensor itself (You et al. 2020,
-    algorithm 2). Those without weight decay keep theirs, as in the authors' code.
+def _decay_and_scale(config: OptimizerConfig) -> optax.GradientTransformation:
+    """Weight decay, the step of LAMB, the rates of layers.
+
+    With the state of weight decay alone, which holds nothing: a checkpoint knows its links by their
+    states, and goes on with an optimizer that has the same ones.
     """
-    if config.name != "lamb":
-        return optax.identity()
-    ratio = each_tensor(optax.scale_by_trust_ratio())
-    return optax.masked(
-        # A tree of empty states would have layers without arrays.
-        optax.stateless(
-            lambda updates, params: ratio.update(updates, ratio.init(params), params)[0]
-        ),
-        lambda params: decay_mask(params, config.no_decay),
-    )
+
+    def mask(params: Any) -> Any:
+        return decay_mask(params, config.no_decay)
+
+    decay = optax.add_decayed_weights(config.weight_decay, mask=mask)
+    trust = optax.masked(each_tensor(optax.scale_by_trust_ratio()), mask)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        updates, state = decay.update(updates, state, params)
+        if config.name == "lamb":
+            # Of every tensor as long as the tensor itself (You et al. 2020, algorithm 2); those
+            # without weight decay keep their steps, as in the authors' code.
+            updates, _ = trust.update(updates, trust.init(params), params)
+        return _scaled_by_layer(updates, config.layer_decay), state
+
+    return optax.GradientTransformation(decay.init, update)
 
 
 def _scale_by_adafactor() -> optax.GradientTransformation:
@@ -131,7 +132,8 @@ def _muon_or_adam(params: Any) -> Any:
     """Muon for what multiplies hidden states; neither embeddings nor what gives out labels."""
 
     def label(path: tuple[Any, ...], _: Any) -> str:
-        is_output = "task_head" in jax.tree_util.keystr(path, simple=True, separator="/")
+        parts = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+        is_output = not {"task_head", "next_sentence_head"}.isdisjoint(parts)
         return "muon" if layout_of(path).num_inputs and not is_output else "adam"
 
     return jax.tree.map_with_path(label, params)
@@ -156,20 +158,17 @@ def _at_rms_of_adam(path: tuple[Any, ...], update: jax.Array) -> jax.Array:
     return update * (_RMS_OF_ADAM * math.sqrt(max(map(math.prod, sizes))))
 
 
-def _scale_by_layer(decay: float) -> optax.GradientTransformation:
+def _scaled_by_layer(updates: Any, decay: float) -> Any:
     """Layer-wise learning rates: the top layer's by `decay`, the next one's by its square, and so
-    on down to the embeddings; heads keep theirs (Clark et al. 2020, appendix B).
+    on down to the embeddings; heads keep theirs (Clark et al. 2020, appendix B, whose code takes
+    one power more throughout the encoder).
     """
     if decay == 1.0:
-        return optax.identity()
-
-    def scaled(updates: Any, _: Any) -> Any:
-        num_layers = _num_layers(updates)
-        return jax.tree.map_with_path(
-            lambda path, update: update * _layer_scale(path, update, num_layers, decay), updates
-        )
-
-    return optax.stateless(scaled)
+        return updates
+    num_layers = _num_layers(updates)
+    return jax.tree.map_with_path(
+        lambda path, update: update * _layer_scale(path, update, num_layers, decay), updates
+    )
 
 
 def _layer_scale(

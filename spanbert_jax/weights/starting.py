@@ -16,16 +16,23 @@ from spanbert_jax.training.placement import spread
 from spanbert_jax.weights.loading import Pretrained, read_pretrained
 from spanbert_jax.weights.parameters import Params, flatten, nest
 
-# What fixes the meaning of a parameter; heads may differ, rates of dropout and the like too.
+# What fixes the meaning of a parameter; heads may differ, rates of dropout and the like too, and
+# the angles of rotary positions, which are changed for longer rows.
 _MUST_AGREE = (
     "vocab_size", "hidden_size", "num_layers", "num_heads", "mlp_size", "max_positions",
     "position_offset", "num_segments", "layer_norm_epsilon", "encoder", "global_every",
-    "local_attention", "global_theta", "local_theta",
+    "local_attention",
 )  # fmt: skip
 # The part of a fine-tuned model that has the sizes of its task.
 TASK_HEAD = "task_head"
 # Of two span-boundary heads.
 _BOUNDARY = ("boundary_offset_size", "max_boundary_offsets")
+
+
+def _must_agree(model: ModelConfig) -> tuple[str, ...]:
+    """Rotary positions have no parameters: rows may be longer than those of the weights."""
+    is_rotary = model.encoder == "modern"
+    return tuple(name for name in _MUST_AGREE if name != "max_positions" or not is_rotary)
 
 
 def read_start(path: str, *, model: ModelConfig, tokenizer_fingerprint: str) -> Pretrained:
@@ -41,7 +48,7 @@ def read_start(path: str, *, model: ModelConfig, tokenizer_fingerprint: str) -> 
     fresh = any(path.startswith("span_boundary_head/") for path in start.fresh)
     differing = {
         name: (getattr(start.model, name), getattr(model, name))
-        for name in _MUST_AGREE + (_BOUNDARY if has_boundary and not fresh else ())
+        for name in _must_agree(model) + (_BOUNDARY if has_boundary and not fresh else ())
         if getattr(start.model, name) != getattr(model, name)
     }
     if "vocab_size" in differing or start.tokenizer.fingerprint != tokenizer_fingerprint:

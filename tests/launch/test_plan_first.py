@@ -50,6 +50,17 @@ def test_other_commands_and_several_slices_are_not_planned(cloud):
     assert planned(cloud) == []
 
 
+def test_other_commits_than_the_one_that_is_here_are_not_planned(cloud):
+    older = cloud.commit()
+    cloud.git("commit", "--quiet", "--allow-empty", "--message", "Newer")
+    try:
+        done = cloud.run(*RUN, "--ref", older, *COMMAND)
+    finally:
+        cloud.git("reset", "--quiet", "--hard", older)
+    assert done.returncode == 0 and f"no plan: the hosts get --ref {older}" in done.stderr
+    assert planned(cloud) == []
+
+
 def test_pod_that_is_there_is_not_planned_again(cloud):
     cloud.write(plan="0\n0\n")
     assert cloud.run(*RUN, *COMMAND).returncode == 0

@@ -95,6 +95,20 @@ def test_the_whole_model_is_compiled_where_that_is_asked_or_costs_no_more(compil
     assert [job.config.model.num_layers for job in compiler.asked] == [12, 12]
 
 
+def test_a_modern_encoder_is_reckoned_from_layers_of_both_kinds(compiler, capsys):
+    modern = f"{Path(__file__).parents[2]}/configs/modern.py:modern_spanbert_base"
+    assert main(["plan", modern, "--topology", "v5e-16", "--data.batch-size", "64"]) == 0
+    said = capsys.readouterr().out
+    depths = [job.config.model.num_layers for job in compiler.asked]
+    assert depths == [4, 7]
+    assert "22 layers of width 768" in said and "reckoned from 4 and 7 layers" in said
+    # Of the line through them at 22 layers: those that see the whole row, one in three.
+    low, high = ((depth + 2) // 3 for depth in depths)
+    assert low + (high - low) * (22 - depths[0]) / (depths[1] - depths[0]) == 8
+    # 8 layers see 1,024 tokens, 14 of them 129.
+    assert f"attention in full (12 x {8 * 1_024 + 14 * 129:,} tokens seen in all layers" in said
+
+
 def test_a_plan_is_written_as_json_with_every_figure(compiler, capsys, tmp_path):
     code, _ = planned(capsys, "--topology", "v6e:2x4", "--json", str(tmp_path / "plan.json"))
     (plan,) = json.loads((tmp_path / "plan.json").read_text())["plans"]

@@ -13,6 +13,7 @@ import pytest
 from spanbert_jax.training.compilation_cache import BYTES_ON_DISK, keep_compiled
 
 FOLDER, SIZE = "jax_compilation_cache_dir", "jax_compilation_cache_max_size"
+OF_XLA = "jax_persistent_cache_enable_xla_caches"
 A_START = """
 import collections, json, sys
 import jax
@@ -31,7 +32,7 @@ print(json.dumps({**events, "folder": jax.config.values["jax_compilation_cache_d
 @pytest.fixture
 def no_cache() -> Iterator[None]:
     """As where nobody has set one; that of the tests comes back."""
-    kept = {name: jax.config.values[name] for name in (FOLDER, SIZE)}
+    kept = {name: jax.config.values[name] for name in (FOLDER, SIZE, OF_XLA)}
     jax.config.update(FOLDER, None)
     jax.config.update(SIZE, -1)
     yield
@@ -71,6 +72,8 @@ def test_a_local_cache_is_bounded_and_a_remote_one_is_left_to_its_owner(
     keep_compiled("gs://bucket/compiled")
     assert jax.config.values[FOLDER].startswith("gs://bucket/compiled/cpu-")
     assert jax.config.values[SIZE] == -1
+    # XLA's own caches are of local disks alone.
+    assert jax.config.values[OF_XLA] == "none"
     jax.config.update(FOLDER, None)
     keep_compiled(str(tmp_path / "compiled"))
     assert jax.config.values[SIZE] == BYTES_ON_DISK
@@ -94,4 +97,27 @@ def test_a_place_that_cannot_be_written_is_said_and_not_used(
     said: list[str] = []
     keep_compiled(str(tmp_path / "file"), say=said.append)
     assert jax.config.values[FOLDER] is None
-    assert "compiled programs are not kept" in said[0] and "--compute.compilation-cache" in said[0]
+    assert "compiled programs are not kept" in said[0] and "JAX_COMPILATION_CACHE_DIR" in said[0]
+
+
+def test_of_several_processes_the_first_alone_bounds_what_all_read(
+    no_cache: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    keep_compiled(str(tmp_path / "compiled"))
+    assert jax.config.values[FOLDER].startswith(str(tmp_path / "compiled"))
+    assert jax.config.values[SIZE] == -1 and not (tmp_path / "compiled").exists()
+
+
+def test_several_hosts_with_gpus_use_only_a_place_that_is_named(
+    no_cache: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that find nothing would wait for the one that finds all."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    keep_compiled()
+    assert jax.config.values[FOLDER] is None
+    keep_compiled(str(tmp_path / "shared"))
+    assert jax.config.values[FOLDER] == str(tmp_path / "shared/gpu")

@@ -150,10 +150,7 @@ def test_forms_of_adam_keep_the_same_state_so_that_a_run_can_change_its_own() ->
             dataclasses.replace(CONFIG, name="lamb", layer_decay=0.8),
         )
     ]
-    shapes = [
-        {jax.tree_util.keystr(path): (leaf.shape, leaf.dtype) for path, leaf in leaves}
-        for leaves in map(jax.tree_util.tree_leaves_with_path, states)
-    ]
+    shapes = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state) for state in states]
     assert all(each == shapes[0] for each in shapes)
 
 

@@ -113,6 +113,11 @@ def test_muon_is_that_of_optax_for_matrices_and_adam_for_embeddings_and_vectors(
     assert_equal(part(rest)(found), after_steps(adam, PLAIN, part(rest)))
 
 
+def test_muon_leaves_what_gives_out_labels_to_adam() -> None:
+    found = after_steps(ours(named("muon")), PAIRS)
+    assert_equal(found, after_steps(ours(named("adamw")), PAIRS))
+
+
 def test_muon_gives_every_direction_of_a_matrix_the_same_weight() -> None:
     shapes = {"attention": {"qkv_kernel": (3, 32, 4, 8), "out_kernel": (4, 8, 32)}}
     config = dataclasses.replace(named("muon"), weight_decay=0.0)
@@ -133,6 +138,7 @@ LAYER = {
     "attention": {"qkv_kernel": (3, 16, 2, 8), "qkv_bias": (3, 2, 8), "out_kernel": (2, 8, 16)},
     "inner": {"kernel": (16, 24), "bias": (24,)},
 }
+PAIRS = {"next_sentence_head": {"kernel": (16, 2)}, "task_head": {"kernel": (16, 3)}}
 ENCODER = {
     "encoder": {"embeddings": {"token_embedding": (30, 16)}, "layer_0": LAYER, "layer_1": LAYER},
     "head": {"bias": (30,)},
@@ -223,6 +229,31 @@ def test_a_model_learns_the_same_on_a_mesh_and_comes_back_scanned(
         run = build(scanned, mesh)
         restored, _ = checkpoints.restore(6, run.abstract_state)
     jax.tree.map(np.testing.assert_array_equal, restored, stack_layers(alone))
+
+
+def test_a_run_of_an_earlier_version_goes_on_and_may_change_between_forms_of_adam(
+    config: PretrainConfig, tmp_path: Path
+) -> None:
+    mesh = make_mesh(MeshConfig())
+    with jax.set_mesh(mesh):
+        runs = {name: build(with_optimizer(config, name), mesh) for name in ("adamw", "lamb")}
+    state = runs["adamw"].init()
+    # As it was before there were others: clip, moments, decay, rate.
+    chain = optax.chain(
+        optax.clip_by_global_norm(1.0), optax.scale_by_adam(),
+        optax.add_decayed_weights(0.01, mask=no_bias), optax.scale_by_learning_rate(lambda _: 0.1),
+    )  # fmt: skip
+    state = dataclasses.replace(state, optimizer_state=chain.init(state.params))
+    for step, name in enumerate(("lamb", "adamw"), start=1):
+        with Checkpoints(tmp_path, config, tokenizer_fingerprint="abc") as checkpoints:
+            checkpoints.save(step, state, position=DataPosition(8), score=None)
+        with jax.set_mesh(mesh), Checkpoints(
+            tmp_path, config, tokenizer_fingerprint="abc"
+        ) as checkpoints:  # fmt: skip
+            restored, _ = checkpoints.restore(step, runs[name].abstract_state)
+        jax.tree.map(np.testing.assert_array_equal, restored.params, state.params)
+        assert jax.tree.structure(restored) == jax.tree.structure(runs[name].abstract_state)
+        state = restored
 
 
 def test_a_run_with_other_moments_does_not_go_on_with_those_of_its_checkpoint(
