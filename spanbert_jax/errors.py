@@ -2,7 +2,9 @@
 
 import contextlib
 import re
+import typing
 from collections.abc import Callable, Iterator
+from typing import Any
 
 # As TensorStore, under Orbax, ends what the operating system refused: a bare ValueError.
 _OS_ERROR = re.compile(r"\"(?P<path>/[^\"]+)\": (?P<cause>[^\"]*) \[os_error_code='\d+'\]$")
@@ -130,6 +132,39 @@ def require(holds: bool, flag: str, value: object, rule: str, remedy: str) -> No
     """
     if not holds:
         raise ConfigError(f"{flag} {value}: {rule}; {remedy}")
+
+
+def require_choices(section: str, config: Any, *fields: str) -> None:
+    """Raise `ConfigError` where a field of `config` is none of the values that its type lists.
+
+    section: of the flags, such as "optimizer" of --optimizer.name.
+    """
+    types = typing.get_type_hints(type(config))
+    for field in fields:
+        choices = typing.get_args(types[field])
+        require(
+            getattr(config, field) in choices, flag(section, field), getattr(config, field),
+            f"must be one of {', '.join(choices)}", f"use {choices[0]}",
+        )  # fmt: skip
+
+
+def require_effect(
+    has_effect: bool, section: str, config: Any, field: str, *, on: str, remedy: str
+) -> None:
+    """Raise `ConfigError` where a field is set that has no effect on what it stands beside.
+
+    on: that, as it is typed. remedy: may name the {default} of the field.
+    """
+    value, default = getattr(config, field), getattr(type(config), field)
+    require(
+        has_effect or value == default, flag(section, field), value, f"has no effect on {on}",
+        remedy.format(default=default),
+    )  # fmt: skip
+
+
+def flag(section: str, field: str) -> str:
+    """flag("optimizer", "clip_by") -> "--optimizer.clip-by" """
+    return f"--{section}.{field.replace('_', '-')}"
 
 
 def require_fraction(flag: str, value: float, *, below: float = 1.0) -> None:

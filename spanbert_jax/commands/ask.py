@@ -84,14 +84,10 @@ def _model(config: AskConfig) -> Any:
         trained: Any = read_config(best_of_grid(as_path(config.checkpoint)))
         own = load_task(trained.task).verb
         check_verb(config.verb, own=own, found=f"one of the task {trained.task.name}")
-    keep_compiled(say=_warn)
+    keep_compiled()
     return load_fine_tuned(
         config.checkpoint, step=config.step, dtype=config.dtype, batch_tokens=config.batch_tokens
     )
-
-
-def _warn(message: str) -> None:
-    print(message, file=sys.stderr)
 
 
 def _located(lines: Iterator[Asked], model: Any) -> Iterator[Any]:

@@ -22,7 +22,7 @@ def run(config: FillConfig) -> None:
     texts = config.texts or _lines_of_standard_input()
     folder = epath.Path(config.checkpoint).expanduser()
     saved = read_run(folder, step=config.step)
-    keep_compiled(say=lambda message: print(message, file=sys.stderr))
+    keep_compiled()
     filled = fill_with_model(
         texts,
         config=_with_trained_heads(saved.run.pretrain_config, saved.fresh_heads, folder),

@@ -2,9 +2,15 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args, get_type_hints
+from typing import Literal
 
-from spanbert_jax.errors import require, require_fraction, require_positive
+from spanbert_jax.errors import (
+    require,
+    require_choices,
+    require_effect,
+    require_fraction,
+    require_positive,
+)
 
 
 @dataclass(frozen=True)
@@ -101,11 +107,7 @@ class ModelConfig:
         require_positive("--model.initializer-std", self.initializer_std, "0.02")
 
     def _check_encoder(self) -> None:
-        choices = get_args(get_type_hints(type(self))["encoder"])
-        require(
-            self.encoder in choices, "--model.encoder", self.encoder,
-            f"must be one of {', '.join(choices)}", "use bert, as the paper",
-        )  # fmt: skip
+        require_choices("model", self, "encoder")
         is_modern = self.encoder == "modern"
         for name in ("num_segments", "position_offset"):
             require(
@@ -114,13 +116,11 @@ class ModelConfig:
                 "has no place in --model.encoder modern", "use 0",
             )  # fmt: skip
         for name in ("global_every", "local_attention", "global_theta", "local_theta"):
-            flag, value = f"--model.{name.replace('_', '-')}", getattr(self, name)
-            default = type(self).__dataclass_fields__[name].default
-            require_positive(flag, value, str(default))
-            require(
-                is_modern or value == default, flag, value,
-                f"has no effect on --model.encoder {self.encoder}",
-                "leave it out, or use --model.encoder modern",
+            require_positive(f"--model.{name.replace('_', '-')}", getattr(self, name),
+                             str(getattr(type(self), name)))  # fmt: skip
+            require_effect(
+                is_modern, "model", self, name, on=f"--model.encoder {self.encoder}",
+                remedy="leave it out, or use --model.encoder modern",
             )  # fmt: skip
         require(
             self.local_attention % 2 == 0, "--model.local-attention", self.local_attention,

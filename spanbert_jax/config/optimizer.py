@@ -1,9 +1,15 @@
 """Optimizer and learning rate."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args, get_type_hints
+from typing import Literal
 
-from spanbert_jax.errors import require, require_fraction, require_positive
+from spanbert_jax.errors import (
+    require,
+    require_choices,
+    require_effect,
+    require_fraction,
+    require_positive,
+)
 
 
 @dataclass(frozen=True)
@@ -69,22 +75,15 @@ class OptimizerConfig:
     fine-tuning in float16), or of each parameter by itself, as the released fine-tuning."""
 
     def __post_init__(self) -> None:
-        for field in ("name", "schedule", "clip_by"):
-            value, choices = getattr(self, field), get_args(get_type_hints(type(self))[field])
-            require(
-                value in choices, f"--optimizer.{field.replace('_', '-')}", value,
-                f"must be one of {', '.join(choices)}", f"use {choices[0]}",
-            )  # fmt: skip
+        require_choices("optimizer", self, "name", "schedule", "clip_by")
         require_fraction("--optimizer.beta1", self.beta1)
         require_fraction("--optimizer.beta2", self.beta2)
         require_fraction("--optimizer.momentum", self.momentum)
         require_positive("--optimizer.epsilon", self.epsilon, "1e-8")
         for field in _WITHOUT_EFFECT.get(self.name, ("momentum",)):
-            value, default = getattr(self, field), type(self).__dataclass_fields__[field].default
-            require(
-                value == default, f"--optimizer.{field}", value,
-                f"has no effect on --optimizer.name {self.name}",
-                f"use {default}, the default, wherever the other value comes from",
+            require_effect(
+                False, "optimizer", self, field, on=f"--optimizer.name {self.name}",
+                remedy="use {default}, the default, wherever the other value comes from",
             )  # fmt: skip
         require(
             0.0 < self.layer_decay <= 1.0, "--optimizer.layer-decay", self.layer_decay,
@@ -136,12 +135,10 @@ class OptimizerConfig:
             "use fractions whose sum is at most 1",
         )  # fmt: skip
         for field, schedules in _FIELDS_OF_SCHEDULES.items():
-            value, default = getattr(self, field), type(self).__dataclass_fields__[field].default
-            require(
-                self.schedule in schedules or value == default,
-                f"--optimizer.{field.replace('_', '-')}", value,
-                f"has no effect on --optimizer.schedule {self.schedule}",
-                f"leave it out, or use --optimizer.schedule {schedules[0]}",
+            require_effect(
+                self.schedule in schedules, "optimizer", self, field,
+                on=f"--optimizer.schedule {self.schedule}",
+                remedy=f"leave it out, or use --optimizer.schedule {schedules[0]}",
             )  # fmt: skip
 
 

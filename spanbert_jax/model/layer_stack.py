@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-_STACK, _LAYER = "layers", re.compile(r"layer_\d+")
+STACK, LAYER = "layers", re.compile(r"layer_(\d+)")
+"""Names of the layers together, and of one, by its number."""
 
 
 def is_stacked(tree: Any) -> bool:
     """Whether some parameters in `tree` are stacked."""
-    return any(_STACK in node for node in _layer_parents(tree))
+    return any(STACK in node for node in _layer_parents(tree))
 
 
 def unstack_layers(tree: Any) -> Any:
@@ -29,7 +30,7 @@ def unstack_layers(tree: Any) -> Any:
     """
 
     def unstack(parent: dict[str, Any]) -> dict[str, Any]:
-        stacked = parent[_STACK]
+        stacked = parent[STACK]
         boxes_or_leaves = jax.tree.leaves(stacked, is_leaf=_is_box)
         num_layers = nn.unbox(boxes_or_leaves[0]).shape[0]
         separate = {
@@ -38,9 +39,9 @@ def unstack_layers(tree: Any) -> Any:
             )
             for index in range(num_layers)
         }
-        return {name: node for name, node in parent.items() if name != _STACK} | separate
+        return {name: node for name, node in parent.items() if name != STACK} | separate
 
-    return _map_parents(lambda parent: unstack(parent) if _STACK in parent else parent, tree)
+    return _map_parents(lambda parent: unstack(parent) if STACK in parent else parent, tree)
 
 
 def stack_layers(tree: Any) -> Any:
@@ -53,17 +54,17 @@ def stack_layers(tree: Any) -> Any:
         layers = [parent[f"layer_{index}"] for index in range(sum(map(_is_layer, parent)))]
         stacked = jax.tree.map(lambda *leaves: _put_together(leaves), *layers, is_leaf=_is_box)
         rest = {name: node for name, node in parent.items() if not _is_layer(name)}
-        return rest | {_STACK: stacked}
+        return rest | {STACK: stacked}
 
-    return _map_parents(lambda parent: parent if _STACK in parent else stack(parent), tree)
+    return _map_parents(lambda parent: parent if STACK in parent else stack(parent), tree)
 
 
 def _is_layer(name: str) -> bool:
-    return _LAYER.fullmatch(name) is not None
+    return LAYER.fullmatch(name) is not None
 
 
 def _is_parent(node: Any) -> bool:
-    return isinstance(node, dict) and (_STACK in node or "layer_0" in node)
+    return isinstance(node, dict) and (STACK in node or "layer_0" in node)
 
 
 def _layer_parents(tree: Any) -> list[dict[str, Any]]:
@@ -95,7 +96,7 @@ def _put_together(leaves: Any) -> Any:
     first = leaves[0]
     if isinstance(first, nn.Partitioned):
         value = _put_together([leaf.value for leaf in leaves])
-        return first.replace(value=value, names=(_STACK, *first.names))
+        return first.replace(value=value, names=(STACK, *first.names))
     if isinstance(first, jax.ShapeDtypeStruct):
         sharding = _resharded(first.sharding, lambda spec: (None, *spec))
         shape = (len(leaves), *first.shape)

@@ -39,11 +39,12 @@ def bias_init(*axes: str | None) -> Any:
     return nn.with_logical_partitioning(nn.initializers.zeros_init(), axes)
 
 
-def layer_norm(config: ModelConfig, name: str) -> nn.LayerNorm:
+def layer_norm(config: ModelConfig, name: str, *, use_bias: bool = True) -> nn.LayerNorm:
     """LayerNorm in float32."""
     return nn.LayerNorm(
         epsilon=config.layer_norm_epsilon,
         dtype=jnp.float32,
+        use_bias=use_bias,
         # E[x^2] - E[x]^2 cancels where the mean is large, and epsilon 1e-12 would not hide it.
         use_fast_variance=False,
         scale_init=nn.with_logical_partitioning(nn.initializers.ones_init(), ("embed",)),
@@ -164,12 +165,6 @@ def blockwise_attention(
     would not fit. They are computed again in the backward pass. Dropout draws other masks.
     """
     num_rows, length, features = query.shape
-    missing = -length % block
-
-    def blocks(values: Array) -> Array:
-        padding = ((0, 0), (0, missing), *((0, 0),) * (values.ndim - 2))
-        padded = jnp.pad(values, padding)
-        return padded.reshape(num_rows, -1, block, *values.shape[2:]).swapaxes(0, 1)
 
     @jax.checkpoint
     def of_block(part: tuple[Array, Array, Array]) -> Projected:
@@ -178,10 +173,18 @@ def blockwise_attention(
         own = None if seed is None else seed ^ mix(number + 1)
         return _attention(queries, key, value, mask, num_heads=num_heads, seed=own, rate=rate)
 
-    queries = blocks(query)
+    queries, ids = (in_blocks(each, block).swapaxes(0, 1) for each in (query, documents.ids))
     numbers = jnp.arange(len(queries), dtype=jnp.uint32)
-    context = jax.lax.map(of_block, (queries, blocks(documents.ids), numbers))
+    context = jax.lax.map(of_block, (queries, ids, numbers))
     return context.swapaxes(0, 1).reshape(num_rows, -1, features)[:, :length]
+
+
+def in_blocks(values: Array, size: int, *, fill: int = 0) -> Array:
+    """Tokens in blocks of `size`, the last one filled up: (B, L, ...) -> (B, blocks, size, ...)."""
+    missing = -values.shape[1] % size
+    padding = ((0, 0), (0, missing), *((0, 0),) * (values.ndim - 2))
+    padded = jnp.pad(values, padding, constant_values=fill)
+    return padded.reshape(len(values), -1, size, *values.shape[2:])
 
 
 def _attention(

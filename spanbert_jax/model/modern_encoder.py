@@ -29,6 +29,8 @@ from spanbert_jax.model.layers import (
     Projected,
     attention_mask,
     gelu,
+    in_blocks,
+    layer_norm,
     matrix_init,
 )
 from spanbert_jax.model.linear import einsum_float32, matmul
@@ -87,16 +89,7 @@ class ModernEncoder(nn.Module):
             layer = layer_class(config, self.dtype, attend, index > 0, name=f"layer_{index}")
             hidden = layer(hidden, documents, rotations[is_global], seeds[index])
             self.sow("intermediates", "hidden_states", hidden)
-        return norm(config, "final_norm")(hidden).astype(self.dtype), table
-
-
-def norm(config: ModelConfig, name: str) -> nn.LayerNorm:
-    """LayerNorm in float32, without bias."""
-    return nn.LayerNorm(
-        epsilon=config.layer_norm_epsilon, dtype=jnp.float32, use_bias=False,
-        use_fast_variance=False, name=name,
-        scale_init=nn.with_logical_partitioning(nn.initializers.ones_init(), ("embed",)),
-    )  # fmt: skip
+        return layer_norm(config, "final_norm", use_bias=False)(hidden).astype(self.dtype), table
 
 
 class TokenEmbeddings(nn.Module):
@@ -118,7 +111,7 @@ class TokenEmbeddings(nn.Module):
         )  # fmt: skip
         # Rows gathered from a table split along `embed` would be split like it, batch and all.
         hidden = jnp.take(nn.with_logical_constraint(tokens, ("vocab", None)), token_ids, axis=0)
-        hidden = norm(config, "layer_norm")(hidden).astype(self.dtype)
+        hidden = layer_norm(config, "layer_norm", use_bias=False)(hidden).astype(self.dtype)
         hidden = nn.with_logical_constraint(hidden, HIDDEN_AXES)
         return dropout(hidden, seed=seed, rate=config.dropout_rate), tokens
 
@@ -147,12 +140,12 @@ class ModernLayer(nn.Module):
         of_probabilities, of_attended, of_transformed = (None,) * 3 if seeds is None else seeds
         inputs = hidden
         if self.norms_first:
-            inputs = norm(config, "attention_norm")(hidden).astype(self.dtype)
+            inputs = layer_norm(config, "attention_norm", use_bias=False)(hidden).astype(self.dtype)
         attended = RotaryAttention(config, self.dtype, self.attend, name="attention")(
             inputs, documents=documents, rotation=rotation, seed=of_probabilities
         )
         hidden += dropout(attended, seed=of_attended, rate=rate)
-        inputs = norm(config, "feed_forward_norm")(hidden).astype(self.dtype)
+        inputs = layer_norm(config, "feed_forward_norm", use_bias=False)(hidden).astype(self.dtype)
         transformed = GatedFeedForward(config, self.dtype, name="feed_forward")(inputs)
         hidden += dropout(transformed, seed=of_transformed, rate=rate)
         return nn.with_logical_constraint(hidden, HIDDEN_AXES)
@@ -261,13 +254,6 @@ def local_attention(
     grow with the length, not with its square.
     """
     num_rows, length, features = query.shape
-    missing = -length % reach
-    num_blocks = (length + missing) // reach
-
-    def blocks(values: Array, fill: int = 0) -> Array:
-        padding = ((0, 0), (0, missing), *((0, 0),) * (values.ndim - 2))
-        padded = jnp.pad(values, padding, constant_values=fill)
-        return padded.reshape(num_rows, num_blocks, reach, *values.shape[2:])
 
     def around(blocks: Array, fill: int = 0) -> Array:
         beside = ((0, 0), (1, 1), *((0, 0),) * (blocks.ndim - 2))
@@ -278,13 +264,13 @@ def local_attention(
         return values.reshape(*values.shape[:-1], num_heads, -1)
 
     # Of no document: what is behind the ends of a row.
-    ids = blocks(documents.ids, -1)
+    ids = in_blocks(documents.ids, reach, fill=-1)
     is_same = ids[..., None] == around(ids, -1)[:, :, None]
     distance = jnp.arange(reach)[:, None] + reach - jnp.arange(3 * reach)
     mask = (is_same & (jnp.abs(distance) <= reach))[:, :, None]
-    keys, values = (around(blocks(heads(each))) for each in (key, value))
-    scores = einsum_float32("BGQNH,BGKNH->BGNQK", blocks(heads(query)), keys)
+    queries, keys, values = (in_blocks(heads(each), reach) for each in (query, key, value))
+    scores = einsum_float32("BGQNH,BGKNH->BGNQK", queries, around(keys))
     scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
     probabilities = dropout(jax.nn.softmax(scores).astype(query.dtype), seed=seed, rate=rate)
-    context = jnp.einsum("BGNQK,BGKNH->BGQNH", probabilities, values)
-    return context.reshape(num_rows, num_blocks * reach, features)[:, :length]
+    context = jnp.einsum("BGNQK,BGKNH->BGQNH", probabilities, around(values))
+    return context.reshape(num_rows, -1, features)[:, :length]

@@ -10,6 +10,7 @@ JAX_COMPILATION_CACHE_DIR, keeps it.
 import contextlib
 import hashlib
 import platform
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,13 +22,17 @@ from spanbert_jax.config import ComputeConfig
 
 DEFAULT = ComputeConfig.compilation_cache
 BYTES_ON_DISK = 8 * 1024**3
-"""Most that a local cache may take: about a hundred steps of base for TPUs."""
+"""Most that a local cache may take."""
 _SECONDS_FOR_LOCK = 10.0
 # The names of JAX's files: a program, and when it was last used.
 _PROGRAM, _LAST_USE = "-cache", "-atime"
 
 
-def keep_compiled(place: str = DEFAULT, *, say: Callable[[str], None] = lambda _: None) -> None:
+def _warn(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+def keep_compiled(place: str = DEFAULT, *, say: Callable[[str], None] = _warn) -> None:
     """Have JAX keep what it compiles at `place`; "" for nowhere.
 
     A place that cannot be written is said, and the run compiles as it would without one. On several

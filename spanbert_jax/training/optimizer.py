@@ -5,7 +5,6 @@ change from one to another. What looks at whole tensors sees those of BERT; see 
 """
 
 import math
-import re
 from typing import Any
 
 import jax
@@ -14,13 +13,13 @@ import optax
 from optax import contrib
 
 from spanbert_jax.config import OptimizerConfig
+from spanbert_jax.model.layer_stack import LAYER, STACK
 from spanbert_jax.training.clipping import clip_by_tensor_norm
-from spanbert_jax.training.tensors import each_tensor, layout_of
+from spanbert_jax.training.tensors import each_tensor, layout_of, names_of
 
 # Of RMS of 0.2 are the updates of AdamW, whose learning rates Muon then takes (Liu et al. 2025,
 # sec. 2.2).
 _RMS_OF_ADAM = 0.2
-_LAYER = re.compile(r"layer_(\d+)")
 
 
 def make_optimizer(
@@ -132,8 +131,7 @@ def _muon_or_adam(params: Any) -> Any:
     """Muon for what multiplies hidden states; neither embeddings nor what gives out labels."""
 
     def label(path: tuple[Any, ...], _: Any) -> str:
-        parts = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
-        is_output = not {"task_head", "next_sentence_head"}.isdisjoint(parts)
+        is_output = not {"task_head", "next_sentence_head"}.isdisjoint(names_of(path))
         return "muon" if layout_of(path).num_inputs and not is_output else "adam"
 
     return jax.tree.map_with_path(label, params)
@@ -175,14 +173,13 @@ def _layer_scale(
     path: tuple[Any, ...], update: jax.Array, num_layers: int, decay: float
 ) -> jax.Array | float:
     """Of a layer's array, or of a stack of layers, one for each."""
-    name = jax.tree_util.keystr(path, simple=True, separator="/")
-    parts = name.split("/")
+    parts = names_of(path)
     if "embeddings" in parts:
         return float(decay ** (num_layers + 1))
-    if "layers" in parts:
+    if STACK in parts:
         scales = decay ** jnp.arange(num_layers, 0, -1, dtype=jnp.float32)
         return scales.reshape(-1, *(1,) * (update.ndim - 1))
-    found = next(filter(None, map(_LAYER.fullmatch, parts)), None)
+    found = next(filter(None, map(LAYER.fullmatch, parts)), None)
     return float(decay ** (num_layers - int(found[1]))) if found else 1.0
 
 
@@ -190,9 +187,9 @@ def _num_layers(tree: Any) -> int:
     """Of an encoder whose layers are separate or stacked."""
     separate, stacked = set(), 0
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        parts = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
-        separate |= {part for part in parts if _LAYER.fullmatch(part)}
-        stacked = leaf.shape[0] if "layers" in parts else stacked
+        parts = names_of(path)
+        separate |= {part for part in parts if LAYER.fullmatch(part)}
+        stacked = leaf.shape[0] if STACK in parts else stacked
     return stacked or len(separate)
 
 

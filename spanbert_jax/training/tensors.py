@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import optax
 
+from spanbert_jax.model.layer_stack import STACK
+
 # Parts of a parameter's name that put a leading axis of whole tensors before it.
-_STACKS = ("layers", "qkv_kernel", "qkv_bias")
+_STACKS = (STACK, "qkv_kernel", "qkv_bias")
 # Axes that a matrix product sums over, by the last part of the name: those of the input.
 _INPUTS = {
     "kernel": 1, "qkv_kernel": 1, "out_kernel": 2, "gate_kernel": 1, "inner_kernel": 1,
@@ -30,9 +32,14 @@ class Layout(NamedTuple):
     """Next axes, over which a matrix product sums; 0 where it is no matrix."""
 
 
+def names_of(path: tuple[Any, ...]) -> list[str]:
+    """The parts of a parameter's name: -> ["encoder", "layer_0", "attention", "out_kernel"]"""
+    return jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+
+
 def layout_of(path: tuple[Any, ...]) -> Layout:
     """ "encoder/layers/attention/qkv_kernel" -> Layout(num_stacks=2, num_inputs=1)"""
-    names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+    names = names_of(path)
     return Layout(sum(name in _STACKS for name in names), _INPUTS.get(names[-1], 0))
 
 

@@ -2,18 +2,23 @@
 
 from collections.abc import Callable
 
+import jax
 import numpy as np
 import pytest
 
 from spanbert_jax.config import (
     ComputeConfig,
     DataConfig,
+    MeshConfig,
     ModelConfig,
     OptimizerConfig,
     PretrainConfig,
     TrainingConfig,
 )
 from spanbert_jax.data.batch import NO_PAIR, PretrainBatch
+from spanbert_jax.training.mesh import make_mesh
+from spanbert_jax.training.pretraining import build
+from spanbert_jax.training.train_step import TrainState
 
 BATCH, LENGTH, SLOTS, VOCAB = 8, 16, 3, 50
 # Of each row. Halves of the batch (every second row) have 9 and 11, and 5 and 7.
@@ -62,3 +67,23 @@ def make_batch() -> Callable[[int], PretrainBatch]:
         return PretrainBatch(*(np.asarray(field, np.int32) for field in fields))
 
     return random_batch
+
+
+@pytest.fixture(scope="session")
+def trained() -> Callable[[PretrainConfig, MeshConfig, PretrainBatch], tuple[TrainState, list]]:
+    """State and losses after six steps on one batch."""
+
+    def train(
+        config: PretrainConfig, mesh_config: MeshConfig, batch: PretrainBatch
+    ) -> tuple[TrainState, list]:
+        size = mesh_config.data * mesh_config.fsdp * mesh_config.tensor
+        mesh = make_mesh(mesh_config, jax.devices()[:size])
+        with jax.set_mesh(mesh):
+            run = build(config, mesh)
+            state, losses = run.init(), []
+            for placed in run.on_devices([batch] * 6):
+                state, metrics = run.train_step(state, placed)
+                losses.append(float(metrics["loss"]))
+        return state, losses
+
+    return train

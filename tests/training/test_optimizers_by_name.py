@@ -190,22 +190,13 @@ def with_optimizer(config: PretrainConfig, name: str) -> PretrainConfig:
     return dataclasses.replace(config, optimizer=optimizer, model=model)
 
 
-def trained(config: PretrainConfig, mesh_config: MeshConfig, batch: PretrainBatch) -> Any:
-    """State and losses after some steps."""
-    mesh = make_mesh(mesh_config, jax.devices()[: abs(mesh_config.data) * mesh_config.fsdp
-                                                * mesh_config.tensor])  # fmt: skip
-    with jax.set_mesh(mesh):
-        run = build(config, mesh)
-        state, losses = run.init(), []
-        for placed in run.on_devices([batch] * 6):
-            state, metrics = run.train_step(state, placed)
-            losses.append(float(metrics["loss"]))
-    return state, losses
-
-
 @pytest.mark.parametrize("name", ["lamb", "adafactor", "lion", "muon"])
 def test_a_model_learns_the_same_on_a_mesh_and_comes_back_scanned(
-    name: str, config: PretrainConfig, make_batch: Callable[[int], PretrainBatch], tmp_path: Path
+    name: str,
+    config: PretrainConfig,
+    make_batch: Callable[[int], PretrainBatch],
+    trained: Callable[..., Any],
+    tmp_path: Path,
 ) -> None:
     config, batch = with_optimizer(config, name), make_batch(0)
     state, losses = trained(config, MeshConfig(2, 2, 2), batch)

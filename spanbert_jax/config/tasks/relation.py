@@ -1,10 +1,10 @@
 """Relation extraction: which of some relations holds between two entities of a sentence."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args, get_type_hints
+from typing import ClassVar, Literal
 
 from spanbert_jax.config.tasks.task import TaskConfig
-from spanbert_jax.errors import require
+from spanbert_jax.errors import require_choices
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,7 @@ class RelationConfig(TaskConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in ("mode", "markers", "marker_order", "unseen_relations"):
-            value, choices = getattr(self, field), get_args(get_type_hints(type(self))[field])
-            require(
-                value in choices, f"--task.{field.replace('_', '-')}", value,
-                f"must be one of {', '.join(choices)}", f"use {choices[0]}",
-            )  # fmt: skip
+        require_choices("task", self, "mode", "markers", "marker_order", "unseen_relations")
 
 
 @dataclass(frozen=True)

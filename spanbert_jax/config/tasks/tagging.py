@@ -1,10 +1,10 @@
 """Tagging: entities in sentences of words."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args, get_type_hints
+from typing import ClassVar, Literal
 
 from spanbert_jax.config.tasks.task import TaskConfig
-from spanbert_jax.errors import require
+from spanbert_jax.errors import require, require_choices
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,7 @@ class TaggingConfig(TaskConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in ("method", "form", "scheme"):
-            value, choices = getattr(self, field), get_args(get_type_hints(type(self))[field])
-            require(
-                value in choices, f"--task.{field.replace('_', '-')}", value,
-                f"must be one of {', '.join(choices)}", f"use {choices[0]}",
-            )  # fmt: skip
+        require_choices("task", self, "method", "form", "scheme")
         for field, example in (
             ("max_span_words", 10), ("width_size", 20), ("span_hidden_size", 150),
         ):  # fmt: skip
