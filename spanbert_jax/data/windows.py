@@ -205,5 +205,7 @@ class Windows:
 
     def _request(self, key: tuple[int, int]) -> "Future[Window]":
         if key not in self._loading:
-            self._loading[key] = self._loader.submit(lambda: self._load(self._order.pieces(*key)))
+            # Not of `self`: whoever lets windows go does not wait for what is read ahead.
+            load, order = self._load, self._order
+            self._loading[key] = self._loader.submit(lambda: load(order.pieces(*key)))
         return self._loading[key]

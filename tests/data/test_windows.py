@@ -1,6 +1,8 @@
 """Windows: read whole, joined, kept two at a time, and read ahead."""
 
+import gc
 import threading
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +152,20 @@ def test_a_window_that_could_not_be_read_is_read_when_asked_for_again(order) -> 
     loads.broken = False
     found = windows.get(0, 0, read_next=False).text.tokens
     assert found.tolist() == order.pieces(0, 0).tolist()
+
+
+def test_windows_are_let_go_while_one_is_still_read_ahead(order) -> None:
+    reads, go_on = Loads(), threading.Event()
+
+    def load(numbers: np.ndarray) -> Window:
+        if reads.windows:
+            assert go_on.wait(60)
+        return reads(numbers)
+
+    windows = Windows(order, load=load)
+    windows.get(0, 0, read_next=True)
+    held = weakref.ref(windows)
+    del windows
+    gc.collect()
+    assert held() is None
+    go_on.set()
