@@ -74,7 +74,13 @@ def parse_topology(name: str) -> Topology:
         if generation + size in (str(topology), topology.short_name):
             return topology
     offered = known or [topology for each in SHAPES for topology in slices(each)]
+    # Of other devices, XLA chooses kernels by trying them on one.
+    elsewhere = "" if known else (
+        "; on a GPU or CPU nothing is planned: a few steps of `spanbert pretrain` there say MFU, "
+        "tokens/s and memory"
+    )  # fmt: skip
     raise ConfigError(
         f"--topology {name}: must be a slice of TPU {', '.join(SHAPES)}, named by its shape or by "
         f"its size; use one of {', '.join(f'{each} ({each.short_name})' for each in offered)}"
+        f"{elsewhere}"
     )

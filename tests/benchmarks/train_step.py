@@ -3,6 +3,7 @@
     pip install -e '.[bench]'
     python tests/benchmarks/train_step.py --size small   # 4 x 256, V 8,000, B 32, T 128
     python tests/benchmarks/train_step.py --size base    # 12 x 768, V 28,996, B 8, T 128
+    python tests/benchmarks/train_step.py --size base_long    # the same, B 2, T 512
 
 Both train in float32 with AdamW and dropout 0.1 on the same random tokens; ours also trains the
 span-boundary objective. Each has a process of its own, as its users run it, and they take turns
@@ -39,6 +40,7 @@ SIZES = {
     "small": (ModelConfig(vocab_size=8_000, hidden_size=256, num_layers=4, num_heads=4,
                           mlp_size=1_024, max_positions=128), 32, 128),
     "base": (ModelConfig(vocab_size=28_996), 8, 128),
+    "base_long": (ModelConfig(vocab_size=28_996), 2, 512),
 }  # fmt: skip
 
 

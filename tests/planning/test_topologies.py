@@ -39,6 +39,8 @@ def test_every_slice_is_found_by_both_of_its_names_and_none_has_more_than_256_ch
         ("v4-7", "use one of v4:1x1x1 (v4-2), v4:2x2x1 (v4-8), "),
         ("v9:2x2", "v4:1x1x1 (v4-2), v4:2x2x1 (v4-8), "),
         ("h100", "v6e:16x16 (v6e-256)"),
+        ("h100-8", "; on a GPU or CPU nothing is planned: a few steps of `spanbert pretrain` "),
+        ("cpu", "on a GPU or CPU nothing is planned"),
     ],
 )
 def test_an_unknown_slice_is_refused_with_those_that_there_are(name, listed):
