@@ -22,7 +22,7 @@ from spanbert_jax.data.batch import PretrainBatch, batch_shapes
 from spanbert_jax.planning import memory, parts
 from spanbert_jax.planning.bundle_files import kernel_costs
 from spanbert_jax.planning.chips import chip_of
-from spanbert_jax.planning.figures import OutOfMemory, StepFigures, Traffic
+from spanbert_jax.planning.figures import Answer, OutOfMemory, StepFigures, Traffic
 from spanbert_jax.planning.hlo import parse
 from spanbert_jax.planning.timeline import Timeline, timeline
 from spanbert_jax.training.assembly import Assembly
@@ -41,9 +41,7 @@ _ALLOCATION = re.compile(
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-def compile_step(
-    config: PretrainConfig, topology: Topology, *, bundles: Path
-) -> StepFigures | OutOfMemory:
+def compile_step(config: PretrainConfig, topology: Topology, *, bundles: Path) -> Answer:
     """Compile the train step of `config` for a slice.
 
     bundles: the folder that libtpu was told to write machine code to.

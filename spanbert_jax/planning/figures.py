@@ -51,7 +51,7 @@ class StepFigures:
     compile_seconds: float = 0.0
 
     @property
-    def peak_bytes(self) -> float:
+    def needed_bytes(self) -> float:
         """Of HBM, all together."""
         return sum(self.memory.values())
 
@@ -66,19 +66,29 @@ class OutOfMemory:
     """The largest arrays: bytes, shape, operation."""
 
 
-def at_depth(
-    low: StepFigures, high: StepFigures, *, depths: tuple[int, int], depth: int
-) -> StepFigures:
-    """Figures of `depth` layers on the line through those of two depths.
+Answer = StepFigures | OutOfMemory
+
+
+def at_depth(low: Answer, high: Answer, *, depths: tuple[int, int], depth: int) -> Answer:
+    """What `depth` layers would be answered, on the line through the answers for two depths.
 
     Every layer costs the same, and what is around the layers costs it once: in time, in bytes and
-    in collectives, up to what the compiler does with layers that have others around them.
+    in collectives, up to what the compiler does with layers that have others around them. Where
+    even a shallow model does not fit, the deeper one surely does not.
     """
     share = (depth - depths[0]) / (depths[1] - depths[0])
-    along = _mapped(low, high, lambda a, b: max(0.0, a + (b - a) * share))
+
+    def line(a: float, b: float) -> float:
+        return max(0.0, a + (b - a) * share)
+
+    if isinstance(low, OutOfMemory) or isinstance(high, OutOfMemory):
+        said = high if isinstance(high, OutOfMemory) else low
+        assert isinstance(said, OutOfMemory)
+        return dataclasses.replace(said, needed_bytes=line(low.needed_bytes, high.needed_bytes))
     return dataclasses.replace(
-        along, largest=high.largest, compile_seconds=low.compile_seconds + high.compile_seconds
-    )
+        _mapped(low, high, line), largest=high.largest,
+        compile_seconds=low.compile_seconds + high.compile_seconds,
+    )  # fmt: skip
 
 
 def _mapped(low: Any, high: Any, along: Callable[[float, float], float]) -> Any:
@@ -100,12 +110,12 @@ def _zero(value: Any) -> Any:
     return Traffic(0.0, 0.0, 0.0) if isinstance(value, Traffic) else 0.0
 
 
-def to_tree(answer: StepFigures | OutOfMemory) -> dict[str, Any]:
+def to_tree(answer: Answer) -> dict[str, Any]:
     """As JSON keeps it; `from_tree` reads it back."""
     return dataclasses.asdict(answer)
 
 
-def from_tree(tree: dict[str, Any]) -> StepFigures | OutOfMemory:
+def from_tree(tree: dict[str, Any]) -> Answer:
     """Read what `to_tree` made, also where tuples have become lists."""
     tree = tree | {"largest": tuple(tuple(each) for each in tree["largest"])}
     if "needed_bytes" in tree:

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from spanbert_jax.config import PretrainConfig
 from spanbert_jax.config.json import to_tree
 from spanbert_jax.config.topologies import Topology
 from spanbert_jax.errors import UserError
-from spanbert_jax.planning.figures import OutOfMemory, StepFigures, from_tree
+from spanbert_jax.planning.figures import Answer, from_tree
 from spanbert_jax.planning.libtpu_environment import environment
 from spanbert_jax.training.run_folder import write_whole
 
@@ -36,8 +37,8 @@ _BESIDE = {
 # Folders of the package whose code the step is made of.
 _CODE = ("model", "training", "planning", "data/batch.py")
 _PACKAGES = ("jax", "jaxlib", "libtpu", "flax", "optax")
-
-Answer = StepFigures | OutOfMemory
+_WORKER = (sys.executable, "-m", "spanbert_jax.planning.worker")
+_SECONDS_BETWEEN_SIGNS = 30.0
 
 
 class Job(NamedTuple):
@@ -103,24 +104,48 @@ def compiled(job: Job, *, cache: str, say: Callable[[str], None]) -> Answer:
 
 
 def _run(job: Job, say: Callable[[str], None]) -> dict[str, Any]:
+    layers = f"{job.config.model.num_layers} layers"
     say(
-        f"compiling {job.config.model.num_layers} layers, {job.config.data.batch_size} rows of "
+        f"compiling {layers}, {job.config.data.batch_size} rows of "
         f"{job.config.data.sequence_length} tokens, for {job.topology}: this takes minutes"
     )
+    begin = time.monotonic()
     request = json.dumps({"config": to_tree(job.config), "topology": str(job.topology)})
     with tempfile.TemporaryDirectory(prefix="spanbert-plan-") as bundles:
-        process = subprocess.run(
-            [sys.executable, "-m", "spanbert_jax.planning.worker", bundles],
-            input=request, capture_output=True, text=True, env=environment(Path(bundles)),
-            check=False,
+        code, stdout, stderr = _ended(
+            [*_WORKER, bundles], request, environment(Path(bundles)),
+            waiting=lambda: say(f"compiling {layers}: {time.monotonic() - begin:.0f} s so far"),
         )  # fmt: skip
-    lines = process.stdout.splitlines()
-    if process.returncode or not lines:
+    lines = stdout.splitlines()
+    if code or not lines:
         raise UserError(
             f"the TPU compiler must compile the step for {job.topology}, found that it ended with "
-            f"{process.returncode}: {_reason(process.stderr)}; try another mesh or batch"
+            f"{code}: {_reason(stderr)}; try another mesh or batch"
         )
+    say(f"compiled {layers} in {time.monotonic() - begin:.0f} s")
     return json.loads(lines[-1])
+
+
+def _ended(
+    command: Sequence[str], given: str, environment: dict[str, str], *, waiting: Callable[[], None]
+) -> tuple[int, str, str]:
+    """Exit code and output of a program; `waiting` is called now and then until it has ended."""
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment,
+    ) as process:  # fmt: skip
+        rest: str | None = given
+        while True:
+            try:
+                stdout, stderr = process.communicate(rest, timeout=_SECONDS_BETWEEN_SIGNS)
+            except subprocess.TimeoutExpired:
+                waiting()
+                rest = None
+            except BaseException:
+                process.kill()
+                raise
+            else:
+                return process.returncode, stdout, stderr
 
 
 def _reason(stderr: str) -> str:

@@ -4,14 +4,15 @@ says. Out: memory, time, cost.
 
 import dataclasses
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from spanbert_jax.config import ModelConfig, PretrainConfig
 from spanbert_jax.config.topologies import Topology
 from spanbert_jax.model.flops import train_step_flops
 from spanbert_jax.planning.chips import Chip, chip_of
-from spanbert_jax.planning.figures import OutOfMemory, StepFigures, at_depth
-from spanbert_jax.planning.jobs import Answer, Job
+from spanbert_jax.planning.figures import Answer, StepFigures, at_depth
+from spanbert_jax.planning.jobs import Job
 
 Compile = Callable[[Job], Answer]
 """Asks the compiler, or what it said before."""
@@ -54,9 +55,7 @@ class Plan:
     @property
     def needed_bytes(self) -> float:
         """Of HBM, on each chip."""
-        if isinstance(self.answer, OutOfMemory):
-            return self.answer.needed_bytes
-        return self.answer.peak_bytes
+        return self.answer.needed_bytes
 
     @property
     def fits(self) -> bool:
@@ -138,15 +137,11 @@ def shallow_depths(model: ModelConfig) -> tuple[int, int]:
 
 
 def _reckoned(config: PretrainConfig, topology: Topology, compile_: Compile) -> Answer:
-    """From two depths; where a shallow model does not fit, the whole one surely does not."""
-    answers: list[StepFigures] = []
+    """From two depths, compiled side by side."""
     depths = shallow_depths(config.model)
-    for depth in depths:
-        answer = compile_(Job(of_depth(config, depth), topology))
-        if isinstance(answer, OutOfMemory):
-            return answer
-        answers.append(answer)
-    low, high = answers
+    jobs = [Job(of_depth(config, depth), topology) for depth in depths]
+    with ThreadPoolExecutor(len(jobs)) as compilers:
+        low, high = compilers.map(compile_, jobs)
     return at_depth(low, high, depths=depths, depth=config.model.num_layers)
 
 

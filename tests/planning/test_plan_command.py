@@ -1,6 +1,7 @@
 """`spanbert plan`: what it says, what it refuses; the compiler's answers are given."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ from spanbert_jax.__main__ import main
 from spanbert_jax.commands import plan as command
 from spanbert_jax.config import PretrainConfig
 from spanbert_jax.config.topologies import parse_topology
+from spanbert_jax.errors import UserError
 from spanbert_jax.planning import jobs
-from spanbert_jax.planning.figures import OutOfMemory, StepFigures, Traffic, to_tree
+from spanbert_jax.planning.figures import Answer, OutOfMemory, StepFigures, Traffic, to_tree
 
 BASE = f"{Path(__file__).parents[2]}/configs/pretrain.py:spanbert_base"
 GIB = 2**30
@@ -22,7 +24,7 @@ class Compiler:
     def __init__(self) -> None:
         self.asked: list[jobs.Job] = []
 
-    def __call__(self, job: jobs.Job, **_: object) -> jobs.Answer:
+    def __call__(self, job: jobs.Job, **_: object) -> Answer:
         self.asked.append(job)
         config, chips = job.config, job.topology.num_chips
         rows = config.data.batch_size / chips / config.training.num_microbatches
@@ -70,7 +72,7 @@ def test_a_plan_says_memory_time_and_cost(compiler, capsys):
     )  # fmt: skip
     assert code == 0
     # Reckoned from 2 and 4 layers: 16 rows a chip, 12 layers.
-    assert [job.config.model.num_layers for job in compiler.asked] == [2, 4]
+    assert sorted(job.config.model.num_layers for job in compiler.asked) == [2, 4]
     seconds = 0.001 * 16 * 12 + 0.002
     for part in (
         "12 layers of width 768, 12 heads, vocabulary 28,996 on v5e:4x4 (v5e-16): 16 chips as 16",
@@ -99,7 +101,7 @@ def test_a_modern_encoder_is_reckoned_from_layers_of_both_kinds(compiler, capsys
     modern = f"{Path(__file__).parents[2]}/configs/modern.py:modern_spanbert_base"
     assert main(["plan", modern, "--topology", "v5e-16", "--data.batch-size", "64"]) == 0
     said = capsys.readouterr().out
-    depths = [job.config.model.num_layers for job in compiler.asked]
+    depths = sorted(job.config.model.num_layers for job in compiler.asked)
     assert depths == [4, 7]
     assert "22 layers of width 768" in said and "reckoned from 4 and 7 layers" in said
     # Of the line through them at 22 layers: those that see the whole row, one in three.
@@ -125,7 +127,8 @@ def test_what_does_not_fit_is_answered_with_what_would(compiler, capsys, tmp_pat
     file = str(tmp_path / "plan.json")
     code, said = planned(capsys, "--topology", "v5e-1", "--json", file)
     assert code == 3
-    assert "does not fit: 9.85 GiB too much" in said
+    # 12 layers of 12.8 GiB, as 2 and 4 of them say, neither of which fits.
+    assert "153.60 GiB of 15.75 GiB that a program can have: does not fit: 137.85 GiB too m" in said
     assert "f32[9]  jvp(a)/exp" in said
     # 256 rows in 16 parts of 16 rows: 9.6 GiB of activations.
     assert "fits: --training.num-microbatches 16, the same gradient, 16 rows a chip" in said
@@ -157,7 +160,7 @@ def test_answers_are_kept_by_what_the_compiled_step_depends_on(tmp_path, monkeyp
 
     monkeypatch.setattr(jobs, "_run", run)
 
-    def ask(topology: str = "v5e-16", **values: object) -> jobs.Answer:
+    def ask(topology: str = "v5e-16", **values: object) -> Answer:
         job = jobs.Job(PretrainConfig(**values), parse_topology(topology))
         return jobs.compiled(job, cache=str(tmp_path / "cache"), say=lambda _: None)
 
@@ -169,6 +172,28 @@ def test_answers_are_kept_by_what_the_compiled_step_depends_on(tmp_path, monkeyp
     monkeypatch.setattr(jobs, "version_of", lambda package: "0")
     ask()
     assert len(runs) == 3
+
+
+def test_whoever_waits_for_the_compiler_is_told_so(monkeypatch):
+    answer = to_tree(Compiler()(jobs.Job(PretrainConfig(), parse_topology("v5e-16"))))
+    worker = "import sys, time; sys.stdin.read(); time.sleep(1.0); print(sys.argv[1])"
+    monkeypatch.setattr(jobs, "_WORKER", (sys.executable, "-c", worker, json.dumps(answer)))
+    monkeypatch.setattr(jobs, "_SECONDS_BETWEEN_SIGNS", 0.2)
+    said: list[str] = []
+    job = jobs.Job(PretrainConfig(), parse_topology("v5e-16"))
+    assert to_tree(jobs.compiled(job, cache="", say=said.append)) == answer
+    assert said[0].startswith("compiling 12 layers, 256 rows of 512 tokens, for v5e:4x4: this ")
+    assert len(said) > 3
+    assert all("compiling 12 layers: " in line and "so far" in line for line in said[1:-1])
+    assert said[-1].startswith("compiled 12 layers in ")
+
+
+def test_a_compiler_that_gives_up_is_quoted(monkeypatch):
+    worker = "import sys; print('no such\\n', file=sys.stderr); sys.exit(7)"
+    monkeypatch.setattr(jobs, "_WORKER", (sys.executable, "-c", worker))
+    job = jobs.Job(PretrainConfig(), parse_topology("v5e-16"))
+    with pytest.raises(UserError, match="for v5e:4x4, found that it ended with 7: no such; try"):
+        jobs.compiled(job, cache="", say=lambda _: None)
 
 
 @pytest.mark.parametrize(
