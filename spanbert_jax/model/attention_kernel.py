@@ -7,12 +7,13 @@ Axis letters: B batch, L length, F features of all heads side by side, H head di
 
 A kernel sees whole rows of up to `MAX_LENGTH` tokens, so that a softmax needs no second pass, and
 as many heads at a time as fill the 128 lanes of a vector, in the layout of the projections: nothing
-is transposed on the way in or out. Masks of dropout are those of `dropout.keep_mask`, hashed from
-where a probability stands, and the same as without the kernel.
+is transposed on the way in or out. Scores lie as [keys, queries], so that nothing is reduced across
+lanes. Masks of dropout are those of `dropout.keep_mask`, hashed from where a probability stands,
+and the same as without the kernel.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,7 +28,9 @@ from spanbert_jax.model.dropout import Seed, column_bits, keep_threshold, mix
 Projected = Float[Array, "batch length features"]
 
 LANES = 128
-_TOKENS_AT_ONCE = 512
+_TOKENS_AT_ONCE = 1024
+_LONG = 512
+"""Rows of so many tokens are work enough by themselves."""
 MAX_LENGTH = 1024
 """Longer rows would not fit: a head has 4 bytes for each pair of tokens at a time."""
 _LOWEST = float(jnp.finfo(jnp.float32).min)
@@ -48,9 +51,10 @@ class Shape(NamedTuple):
     def rows_at_once(self, num_rows: int) -> int:
         """Rows of the batch in one run of a kernel: short ones are too little work by themselves.
 
-        Shape(128, 12, 64, 0.1).rows_at_once(64) -> 4; of 512 tokens -> 1
+        Shape(128, 12, 64, 0.1).rows_at_once(64) -> 8; of 512 tokens -> 1
         """
-        return math.gcd(max(1, _TOKENS_AT_ONCE // self.length), num_rows)
+        rows = 1 if self.length >= _LONG else _TOKENS_AT_ONCE // self.length
+        return math.gcd(rows, num_rows)
 
 
 def fits(*, length: int, num_heads: int, head_size: int) -> bool:
@@ -161,76 +165,122 @@ def _call(
 
 
 def _forward_kernel(
-    shape: Shape, place: Any, rows: Any, columns: Any, query: Any, key: Any, value: Any,
+    shape: Shape, place: Any, keys: Any, queries: Any, query: Any, key: Any, value: Any,
     context: Any,
 ) -> None:  # fmt: skip
-    for row, head, part in _parts(shape, query.shape[0]):
-        probabilities = _probabilities(query[part], key[part], rows[row] == columns[row])
-        keep = _keep(place, shape, row, head, num_rows=query.shape[0])
-        kept = _scaled(probabilities.astype(query.dtype), keep, shape)
-        context[part] = _matmul(kept, value[part], (1, 0)).astype(context.dtype)
+    block = _Block(shape, place, num_rows=query.shape[0])
+    probabilities = block.probabilities(query, key, keys, queries)
+    kept = [
+        block.dropped(each, row, head).astype(key.dtype)
+        for each, (row, head) in zip(probabilities, block.parts, strict=True)
+    ]
+    block.write(context, kept, value, axes=(0, 0))
 
 
 def _backward_kernel(
-    shape: Shape, place: Any, rows: Any, columns: Any, query: Any, key: Any, value: Any,
+    shape: Shape, place: Any, keys: Any, queries: Any, query: Any, key: Any, value: Any,
     gradient: Any, to_query: Any, to_key: Any, to_value: Any,
 ) -> None:  # fmt: skip
-    """With p the probabilities, d those after dropout, o the context, and ' for gradients:
+    """With p the probabilities [keys, queries], d those after dropout, o the context, and ' for
+    gradients:
 
-    v' = d^T o';  p' = dropout(o' v^T);  s' = p (p' - sum(p' p));  q' = s' k;  k' = s'^T q
+    v' = d o';  p' = dropout(v o'^T);  s' = p (p' - sum(p' p));  q' = s'^T k;  k' = s' q
     """
-    dtype = query.dtype
-    for row, head, part in _parts(shape, query.shape[0]):
-        q, k, v, o = (ref[part] for ref in (query, key, value, gradient))
-        probabilities = _probabilities(q, k, rows[row] == columns[row])
-        keep = _keep(place, shape, row, head, num_rows=query.shape[0])
-        kept = _scaled(probabilities.astype(dtype), keep, shape)
-        to_value[part] = _matmul(kept, o, (0, 0)).astype(dtype)
-        to_kept = _scaled(_matmul(o, v, (1, 1)).astype(dtype), keep, shape).astype(jnp.float32)
-        weighted = jnp.sum(to_kept * probabilities, axis=1, keepdims=True)
-        to_scores = (probabilities * (to_kept - weighted)).astype(dtype)
-        to_query[part] = _matmul(to_scores, k, (1, 0)).astype(dtype)
-        to_key[part] = _matmul(to_scores, q, (0, 0)).astype(dtype)
+    dtype, block = query.dtype, _Block(shape, place, num_rows=query.shape[0])
+    probabilities = block.probabilities(query, key, keys, queries)
+    to_kept = [
+        _matmul(value[row], block.only(gradient[row], head), (1, 1)) for row, head in block.parts
+    ]
+    kept, to_scores = [], []
+    for each, of_kept, (row, head) in zip(probabilities, to_kept, block.parts, strict=True):
+        kept.append(block.dropped(each, row, head).astype(dtype))
+        of_each = block.dropped(of_kept, row, head)
+        weighted = jnp.sum(of_each * each, axis=0, keepdims=True)
+        to_scores.append((each * (of_each - weighted)).astype(dtype))
+    block.write(to_value, kept, gradient, axes=(1, 0))
+    block.write(to_query, to_scores, key, axes=(0, 0))
+    block.write(to_key, to_scores, query, axes=(1, 0))
 
 
-def _parts(shape: Shape, num_rows: int) -> Iterator[tuple[int, int, Any]]:
-    """Every row and head of a block, and where it lies in there."""
-    for row in range(num_rows):
-        for head in range(shape.heads_at_once):
-            lanes = slice(head * shape.head_size, (head + 1) * shape.head_size)
-            yield row, head, (row, slice(None), lanes)
+class _Block:
+    """The rows and heads of one run of a kernel.
 
-
-def _probabilities(query: jax.Array, key: jax.Array, same: jax.Array) -> jax.Array:
-    """Softmax of the scores, in float32."""
-    scores = jnp.where(same, _matmul(query, key, (1, 1)), _LOWEST)
-    exponentials = jnp.exp(scores - jnp.max(scores, axis=1, keepdims=True))
-    return exponentials / jnp.sum(exponentials, axis=1, keepdims=True)
-
-
-def _scaled(values: jax.Array, keep: jax.Array | None, shape: Shape) -> jax.Array:
-    """As `dropout.dropout`, with the mask at hand."""
-    if keep is None:
-        return values
-    scaled = values * jnp.asarray(1.0 / (1.0 - shape.dropout_rate), values.dtype)
-    return jnp.where(keep, scaled, jnp.zeros_like(values))
-
-
-def _keep(place: Any, shape: Shape, row: int, head: int, *, num_rows: int) -> jax.Array | None:
-    """The mask of a head's probabilities, for a row and a head of the block; None where nothing is
-    dropped.
+    What is done is done for all of them before what comes next: each for itself would wait for its
+    products and sums, with the units idle.
     """
-    if shape.dropout_rate == 0.0:
-        return None
-    row_number = place[2] + pl.program_id(0) * num_rows + row
-    head_number = place[3] + pl.program_id(1) * shape.heads_at_once + head
-    first = (row_number * place[4] + head_number) * shape.length
-    tokens = jax.lax.broadcasted_iota(jnp.int32, (shape.length, 1), 0) + first
-    seed = [jax.lax.bitcast_convert_type(place[i], jnp.uint32) for i in (0, 1)]
-    of_rows = mix(tokens.astype(jnp.uint32) ^ seed[0])
-    numbers = jax.lax.broadcasted_iota(jnp.uint32, (1, shape.length), 1)
-    of_columns = column_bits(numbers, seed[1])
-    return mix(of_rows ^ of_columns) < keep_threshold(shape.dropout_rate)
+
+    def __init__(self, shape: Shape, place: Any, *, num_rows: int) -> None:
+        self.shape, self.place, self.num_rows = shape, place, num_rows
+        self.parts = [(row, head) for row in range(num_rows) for head in range(shape.heads_at_once)]
+
+    def probabilities(self, query: Any, key: Any, keys: Any, queries: Any) -> list[jax.Array]:
+        """Softmax of the scores of every part, in float32, [keys, queries].
+
+        The keys of a query lie in different vectors, so that their maximum and sum are of whole
+        vectors; side by side in one, each would cost a tree of rotations.
+        """
+        same = [keys[row] == queries[row] for row in range(self.num_rows)]
+        scores = [
+            jnp.where(same[row], _matmul(key[row], self.only(query[row], head), (1, 1)), _LOWEST)
+            for row, head in self.parts
+        ]
+        return [_softmax(each) for each in scores]
+
+    def only(self, features: jax.Array, head: int) -> jax.Array:
+        """The features of one head, and zeros in the place of the others.
+
+        A product over all lanes is then that of the head, and takes no longer: of a matrix unit,
+        heads of 64 fill a half. To cut a head out would move its lanes.
+        """
+        if self.shape.heads_at_once == 1:
+            return features
+        if features.dtype != jnp.bfloat16:
+            return jnp.where(self._is_of(head), features, 0.0)
+        # Two numbers in each word: no vector unit of v5e knows them.
+        words = pltpu.bitcast(features, jnp.int32)
+        return pltpu.bitcast(jnp.where(self._is_of(head), words, 0), features.dtype)
+
+    def dropped(self, values: jax.Array, row: int, head: int) -> jax.Array:
+        """As `dropout.dropout` drops the probabilities of a part, [keys, queries]."""
+        shape, place = self.shape, self.place
+        if shape.dropout_rate == 0.0:
+            return values
+        row_number = place[2] + pl.program_id(0) * self.num_rows + row
+        head_number = place[3] + pl.program_id(1) * shape.heads_at_once + head
+        first = (row_number * place[4] + head_number) * shape.length
+        tokens = jax.lax.broadcasted_iota(jnp.int32, (1, shape.length), 1) + first
+        seed = [jax.lax.bitcast_convert_type(place[i], jnp.uint32) for i in (0, 1)]
+        of_queries = mix(tokens.astype(jnp.uint32) ^ seed[0])
+        numbers = jax.lax.broadcasted_iota(jnp.uint32, (shape.length, 1), 0)
+        of_keys = column_bits(numbers, seed[1])
+        keep = mix(of_queries ^ of_keys) < keep_threshold(shape.dropout_rate)
+        return jnp.where(keep, values * (1.0 / (1.0 - shape.dropout_rate)), 0.0)
+
+    def write(
+        self, result: Any, of_parts: Sequence[jax.Array], features: Any, *, axes: tuple[int, int]
+    ) -> None:
+        """Products of every part with the features of its row: of each its own head's lanes."""
+        products = iter([
+            _matmul(each, features[row], axes)
+            for each, (row, _) in zip(of_parts, self.parts, strict=True)
+        ])  # fmt: skip
+        for row in range(self.num_rows):
+            joined = next(products)
+            for head in range(1, self.shape.heads_at_once):
+                joined = jnp.where(self._is_of(head), next(products), joined)
+            result[row] = joined.astype(result.dtype)
+
+    def _is_of(self, head: int) -> jax.Array:
+        """Which lanes are of a head: [1, lanes]."""
+        size = self.shape.head_size
+        lanes = jax.lax.broadcasted_iota(jnp.int32, (1, self.shape.heads_at_once * size), 1)
+        return (lanes >= head * size) & (lanes < (head + 1) * size)
+
+
+def _softmax(scores: jax.Array) -> jax.Array:
+    """Over the first axis."""
+    exponentials = jnp.exp(scores - jnp.max(scores, axis=0, keepdims=True))
+    return exponentials * (1.0 / jnp.sum(exponentials, axis=0, keepdims=True))
 
 
 def _matmul(left: jax.Array, right: jax.Array, axes: tuple[int, int]) -> jax.Array:

@@ -50,7 +50,7 @@ def computed(
 @pytest.mark.parametrize(
     "rows, length, heads, size",
     # Several short rows at a time; two heads in the lanes of a vector, four, one.
-    [(6, 128, 4, 64), (2, 256, 4, 32), (1, 384, 2, 128)],
+    [(6, 128, 4, 64), (2, 256, 4, 32), (1, 384, 2, 128), (1, 512, 2, 64)],
 )
 def test_values_and_gradients_are_those_of_the_plain_formulation(rows, length, heads, size, rate):
     given = arrays(rows=rows, length=length, heads=heads, size=size)
@@ -112,6 +112,7 @@ def test_the_kernel_is_chosen_where_it_can_compute_the_rows():
 
 
 def test_short_rows_are_computed_several_at_a_time():
-    assert Shape(128, 12, 64, 0.1).rows_at_once(64) == 4
+    assert Shape(128, 12, 64, 0.1).rows_at_once(64) == 8
+    assert Shape(384, 12, 64, 0.1).rows_at_once(64) == 2
     assert Shape(128, 12, 64, 0.1).rows_at_once(6) == 2
     assert Shape(512, 12, 64, 0.1).rows_at_once(64) == 1
