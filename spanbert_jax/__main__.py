@@ -6,6 +6,7 @@ from types import TracebackType
 
 from spanbert_jax.command_line import run_command
 from spanbert_jax.errors import (
+    FAILED,
     INTERRUPTED,
     RUN_AGAIN,
     USER_ERROR,
@@ -14,9 +15,6 @@ from spanbert_jax.errors import (
     storage_error,
 )
 from spanbert_jax.training.leaving import ending, forget_reader
-
-FAILED = 1
-"""Exit code of Python, after a mistake of ours."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

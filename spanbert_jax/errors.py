@@ -21,6 +21,8 @@ _NOT_WHOLE = {
 }  # fmt: skip
 
 
+FAILED = 1
+"""Exit code of Python, after a mistake of ours."""
 USER_ERROR = 2
 """Exit code for bad input, to be mended before the program is run again."""
 RUN_AGAIN = 75
@@ -40,6 +42,12 @@ class RunAgain(RuntimeError):
 
 class ConfigError(UserError):
     """A value of the configuration is out of range, or two of them do not fit together."""
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Of the program that `error` ends."""
+    codes = {UserError: USER_ERROR, RunAgain: RUN_AGAIN, KeyboardInterrupt: INTERRUPTED}
+    return next((code for kind, code in codes.items() if isinstance(error, kind)), FAILED)
 
 
 @contextlib.contextmanager

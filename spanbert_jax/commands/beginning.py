@@ -10,6 +10,7 @@ from spanbert_jax.errors import UserError
 from spanbert_jax.training.assembly import Assembly
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
 from spanbert_jax.training.loop import Progress
+from spanbert_jax.training.objective import Params
 from spanbert_jax.training.recovery import restore_newest
 from spanbert_jax.training.run_folder import read_config
 from spanbert_jax.training.saved_step import Agree, alone
@@ -54,6 +55,11 @@ class Beginning:
             self._weights = read_start(
                 config.init_from, model=config.model, tokenizer_fingerprint=tokenizer_fingerprint
             )
+
+    @property
+    def weights(self) -> Params | None:
+        """That a new run begins with; None where it begins at random, or goes on."""
+        return None if self._weights is None else self._weights.params
 
     def state(
         self,

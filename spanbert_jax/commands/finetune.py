@@ -96,7 +96,8 @@ def _tune(config: FinetuneConfig, activity: Activity) -> int:
             )
         )
         rows = {"train": data.train.rows.fingerprint, "dev": data.dev.rows.fingerprint}
-        check_same_run(config, rows)
+        facts = {"code of the task": data.task.code_digest, **rows}
+        check_same_run(config, facts, weights=start.params)
         return _go(config, runs, start, data, stop, activity)
 
 

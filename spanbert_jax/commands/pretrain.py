@@ -189,7 +189,8 @@ def train(config: PretrainConfig, manifest: Manifest, *, activity: Activity) -> 
         return beginning, RunShards(config)
 
     beginning, shards = together(opened)
-    check_same_run(config, {"tokenizer": tokenizer.fingerprint, "text": shards.fingerprint})
+    facts = {"tokenizer": tokenizer.fingerprint, "text": shards.fingerprint}
+    check_same_run(config, facts, weights=beginning.weights)
     changes = "" if taken is None else run_folder.describe_changes(config.workdir, config)
     with (
         holding_together(config.workdir, newest=taken),

@@ -22,7 +22,8 @@ class DistributedConfig:
     """Without a sign of life for so long, a process counts as lost; all others name it, and end
     within 1.75 times as long."""
     standstill_seconds: int = 1_800
-    """Without a step for so long, the process that the others wait for is named, and all stop."""
+    """Without a step for so long, the process that the others wait for is named, and all stop.
+    Before the first step, where data are opened and programs compiled, four times as long."""
 
     def __post_init__(self) -> None:
         told = (self.coordinator or None, self.num_processes, self.process_id)

@@ -5,9 +5,12 @@ and a loss, and makes predictions and scores of what the head gave. Everything e
 length, devices, the train step, checkpoints, the choice of the best) is the same for every task.
 """
 
+import hashlib
 import importlib
+import inspect
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
 import flax.linen as nn
@@ -66,6 +69,11 @@ class Task(Generic[Example]):
 
     def __init__(self, config: Any) -> None:
         self.config = config
+
+    @property
+    def code_digest(self) -> str:
+        """Of the file that defines the task, which may be its user's own."""
+        return hashlib.sha256(Path(inspect.getfile(type(self))).read_bytes()).hexdigest()[:12]
 
     def read(self, path: str, *, training: bool) -> Dataset[Example]:
         """Read a file of examples: by default records of a table, as dicts by column.

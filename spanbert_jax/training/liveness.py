@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, Self
 
-from spanbert_jax.errors import RUN_AGAIN, USER_ERROR, UserError
+from spanbert_jax.errors import RUN_AGAIN, UserError, exit_code_of
 from spanbert_jax.training.leaving import leave
 
 _ALIVE, _FAILED, _VERDICT = "spanbert/alive/", "spanbert/failed/", "spanbert/verdict"
@@ -28,6 +28,9 @@ _SIGNS_IN_SILENCE = 6
 """Signs of life that may get lost."""
 _LINGERING_SIGNS = 2.5
 """For which the first process stays, once it has said why all end."""
+_START_PATIENCE = 4
+"""How many times as long as later nothing may move before the first step: opening data and
+compiling are single long moves."""
 _NAMED = 4
 """Processes that are named where many are missing."""
 
@@ -98,13 +101,14 @@ class Roll:
                 f"no sign of life for {self._patience.silence:g} seconds from "
                 f"{self._named(silent)}: dead, hanging, or cut off"
             )
-        # Before the first step, opening data and compiling may take as long as they like.
         begun = any(sign is not None and sign.step > 0 for sign in self._signs.values())
-        if here and begun and now - self._moved > self._patience.standstill:
+        patience = self._patience.standstill * (1 if begun else _START_PATIENCE)
+        if here and now - self._moved > patience:
             behind = sorted(here, key=lambda i: sign.step if (sign := self._signs[i]) else -1)
             return Verdict(
-                f"nothing has moved for {self._patience.standstill:g} seconds; furthest behind: "
-                f"{self._named(behind)}"
+                f"nothing has moved for {patience:g} seconds; furthest behind: "
+                f"{self._named(behind)}; if that is no fault, raise "
+                "--distributed.standstill-seconds"
             )
         return None
 
@@ -165,7 +169,8 @@ class Liveness:
 
     def tell_failure(self, error: BaseException) -> None:
         """Let the others know at once why this process ends."""
-        code = USER_ERROR if isinstance(error, UserError) else RUN_AGAIN
+        # A crash is one of all processes, whichever of them ends first: launchers count it.
+        code = exit_code_of(error) if not isinstance(error, KeyboardInterrupt) else RUN_AGAIN
         said = f"{error}" if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         text = f"process {self._process} on {self._host} failed: {said}"
         with contextlib.suppress(Exception):  # Nobody may be left to be told.

@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +25,7 @@ from orbax.checkpoint import multihost
 
 from spanbert_jax.config import DistributedConfig
 from spanbert_jax.config.json import RunConfig, settings
-from spanbert_jax.errors import INTERRUPTED, RUN_AGAIN, USER_ERROR, RunAgain, UserError
+from spanbert_jax.errors import USER_ERROR, RunAgain, UserError, exit_code_of
 from spanbert_jax.training import run_folder
 from spanbert_jax.training.activity import Activity
 from spanbert_jax.training.checkpoint import newest_step
@@ -33,6 +33,7 @@ from spanbert_jax.training.console import Console, open_console
 from spanbert_jax.training.liveness import Liveness, Patience
 from spanbert_jax.training.mesh import replicated
 from spanbert_jax.training.run_lock import holding
+from spanbert_jax.training.state_digest import state_digest
 
 T = TypeVar("T")
 
@@ -44,7 +45,9 @@ _LEFT_ALONE = re.compile(
 )
 _SECONDS_TO_LEAVE = 30
 _PACKAGE = Path(__file__).resolve().parents[1]
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_PACKAGES = (
+    "jax", "jaxlib", "libtpu", "flax", "optax", "orbax-checkpoint", "numpy", "tensorflow",
+)  # fmt: skip
 
 
 @contextmanager
@@ -78,15 +81,9 @@ def joined(config: DistributedConfig, activity: Activity) -> Iterator[None]:
                     kind = UserError if verdict.exit_code == USER_ERROR else RunAgain
                     raise kind(verdict.text) from error
             liveness.tell_failure(error)
-            _leave_at_exit(_exit_code(error))
+            _leave_at_exit(exit_code_of(error))
             raise
     jax.distributed.shutdown()
-
-
-def _exit_code(error: BaseException) -> int:
-    """Of the program, as `__main__` gives it."""
-    codes = {UserError: USER_ERROR, RunAgain: RUN_AGAIN, KeyboardInterrupt: INTERRUPTED}
-    return next((code for kind, code in codes.items() if isinstance(error, kind)), 1)
 
 
 def _leave_at_exit(code: int) -> None:
@@ -227,10 +224,11 @@ def require_same(facts: dict[str, str]) -> None:
             )
 
 
-def check_same_run(config: RunConfig, data: dict[str, str]) -> None:
+def check_same_run(config: RunConfig, data: dict[str, str], *, weights: Any = None) -> None:
     """Raise `UserError` where processes were started with other code, packages or settings.
 
     data: fingerprints of what is trained on, by name.
+    weights: arrays of the host that the run begins with, where it does not begin at random.
     """
     if not (config.fail_fast and are_several()):
         return
@@ -238,11 +236,23 @@ def check_same_run(config: RunConfig, data: dict[str, str]) -> None:
         {
             **settings(config),
             **data,
+            **({} if weights is None else {"weights of --init-from": _digest_of_arrays(weights)}),
             "code of spanbert_jax": _digest(*map(Path.read_bytes, sorted(_PACKAGE.rglob("*.py")))),
-            **{f"version of {name}": version(name) for name in _PACKAGES},
+            **{f"version of {name}": _version(name) for name in _PACKAGES},
             "number of devices of a process": f"{jax.local_device_count()}",
         }
     )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _digest_of_arrays(tree: Any) -> str:
+    return _digest(json.dumps(state_digest(tree), sort_keys=True).encode())
 
 
 def _digest(*contents: bytes) -> str:

@@ -106,9 +106,9 @@ def test_process_for_every_gpu_sees_all_of_its_node(cluster):
     assert "--kill-on-bad-exit=0" in flags
 
 
-def test_script_outlives_the_sigterm_of_a_preemption_until_all_have_saved(cluster):
+def test_job_that_is_preempted_or_cancelled_saves_and_is_left_to_slurm(cluster):
     (cluster.folder / "plan").write_text("hang hang\n")
-    (cluster.folder / "preempted").touch()
+    (cluster.folder / "is_ending").touch()
     with cluster.start("spanbert", "pretrain") as script:
         pids = [cluster.folder / f"pid.{process}" for process in range(2)]
         for _ in range(300):
@@ -120,8 +120,9 @@ def test_script_outlives_the_sigterm_of_a_preemption_until_all_have_saved(cluste
             os.kill(int(pid.read_text()), signal.SIGTERM)
         out, err = script.communicate(timeout=60)
     assert script.returncode == 75, err
-    # Slurm had put it back already, and says so.
-    assert cluster.requeued() == 1 and "not by this script" in out
+    # Slurm puts back what it has preempted, and would put back what is cancelled, were it asked.
+    assert cluster.requeued() == 0
+    assert "job 17 is COMPLETING: what becomes of it is Slurm's to say" in out
 
 
 def test_request_asks_for_a_warning_and_a_second_life():

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from spanbert_jax.errors import RUN_AGAIN, USER_ERROR, UserError
+from spanbert_jax.errors import FAILED, RUN_AGAIN, USER_ERROR, RunAgain, UserError
 from spanbert_jax.training.liveness import Liveness, Patience, Roll, Sign, Verdict
 
 PATIENCE = Patience(silence=60, standstill=600)
@@ -96,8 +96,23 @@ def test_processes_that_live_but_do_not_move_are_a_standstill_and_the_last_one_i
     assert verdict.text == (
         "nothing has moved for 600 seconds; furthest behind: process 1 on host-1 (waiting for "
         "data, step 100), process 0 on host (training, step 101), process 2 on host (training, "
-        "step 101)"
+        "step 101); if that is no fault, raise --distributed.standstill-seconds"
     )
+
+
+def test_before_the_first_step_processes_may_stand_still_four_times_as_long() -> None:
+    roll = Roll(2, PATIENCE, now=0)
+    for now in range(0, 2410, 10):
+        roll.hear(0, sign(now, doing="compiling"), now=now)
+        roll.hear(1, Sign("host-1", now, 0, "starting"), now=now)
+        assert roll.missing(now=now) is None, now
+    verdict = roll.missing(now=2411)
+    assert verdict is not None and verdict.exit_code == RUN_AGAIN
+    assert verdict.text.startswith("nothing has moved for 2400 seconds; furthest behind: process ")
+    assert "process 1 on host-1 (starting, step 0)" in verdict.text
+    # Another activity of one of them is a move.
+    roll.hear(1, Sign("host-1", 2411, 0, "restoring"), now=2411)
+    assert roll.missing(now=2412) is None
 
 
 # Of real threads: short, and long beside what a thread may be late.
@@ -153,11 +168,14 @@ def test_all_end_with_the_name_of_the_one_that_was_lost() -> None:
     ("error", "said", "code"),
     [
         (UserError("piece 3 is altered; copy it again"), "piece 3 is altered; copy it again", 2),
-        (KeyError("embed"), "KeyError: 'embed'", RUN_AGAIN),
+        (RunAgain("a lease was lost"), "RunAgain: a lease was lost", RUN_AGAIN),
+        # Of whoever ends first, launchers see a crash, and count it.
+        (KeyError("embed"), "KeyError: 'embed'", FAILED),
+        (KeyboardInterrupt(), "KeyboardInterrupt: ", RUN_AGAIN),
     ],
 )
 def test_a_failure_reaches_the_others_at_once_and_with_its_reason(
-    error: Exception, said: str, code: int
+    error: BaseException, said: str, code: int
 ) -> None:
     assert USER_ERROR == 2
     with processes(Store(), 2) as (everybody, ended):
@@ -168,11 +186,20 @@ def test_a_failure_reaches_the_others_at_once_and_with_its_reason(
         assert time.monotonic() - start < SILENCE + 2
 
 
-def test_the_others_hear_of_a_failure_of_the_first_process_too() -> None:
+@pytest.mark.parametrize(
+    ("error", "said", "code"),
+    [
+        (UserError("no login"), "no login", USER_ERROR),
+        (RuntimeError("no sink"), "RuntimeError: no sink", FAILED),
+    ],
+)
+def test_the_others_hear_of_a_failure_of_the_first_process_too(
+    error: Exception, said: str, code: int
+) -> None:
     with processes(Store(), 2) as (everybody, ended):
-        everybody[0].tell_failure(UserError("no login"))
-        everybody[0].__exit__(UserError)
-        assert ended(1) == Verdict("process 0 on host-0 failed: no login", USER_ERROR)
+        everybody[0].tell_failure(error)
+        everybody[0].__exit__(type(error))
+        assert ended(1) == Verdict(f"process 0 on host-0 failed: {said}", code)
 
 
 def test_a_process_that_cannot_reach_the_coordinator_ends_and_names_it() -> None:

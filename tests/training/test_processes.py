@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from spanbert_jax.config import DataConfig, PretrainConfig
@@ -85,3 +86,21 @@ def test_all_that_must_agree_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> No
     check_same_run(PretrainConfig(data=DataConfig(batch_size=64)), {"text": "abc"})
     changed = {name: asked[name] for name in asked if asked[name] != before[name]}
     assert changed == {"--data.batch-size": "64"}
+
+
+def test_weights_that_a_run_begins_with_must_be_the_same_everywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[dict[str, str]] = []
+    monkeypatch.setattr(processes, "require_same", asked.append)
+    monkeypatch.setattr(processes, "are_several", lambda: True)
+    kernel = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for weights in (None, {"kernel": kernel}, {"kernel": kernel.copy()}, {"kernel": -kernel}):
+        check_same_run(PretrainConfig(), {}, weights=weights)
+    without, first, same, other = (each.get("weights of --init-from") for each in asked)
+    assert without is None and first == same != other
+
+
+def test_a_package_that_is_not_there_is_one_that_all_must_lack() -> None:
+    assert processes._version("no-such-package") == "none"
+    assert processes._version("jax")[0].isdecimal()
