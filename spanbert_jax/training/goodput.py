@@ -12,6 +12,7 @@ from etils import epath
 from spanbert_jax.errors import is_refusal, storage_cause, storage_may_fail
 from spanbert_jax.training.activity import TRAINING, Activity
 from spanbert_jax.training.console import duration
+from spanbert_jax.training.patient_file import Uploads
 from spanbert_jax.training.run_folder import write_whole
 
 GOODPUT_FILE = "goodput.json"
@@ -89,16 +90,20 @@ class Ledger:
     ) -> None:
         """All starts in a folder are starts of its run, also those that saved nothing."""
         self._file = epath.Path(run_dir) / GOODPUT_FILE
+        self._uploads = Uploads(self._file)
         self._writes, self._activity, self._from_step = writes, activity, from_step
         self._began = clock() - sum(activity.seconds().values())
         self._before = _read(self._file) if writes else []
         self._processes: Sequence[dict[str, Any]] = ()
 
-    def update(self, step: int, processes: Sequence[dict[str, Any]] = ()) -> dict[str, float]:
+    def update(
+        self, step: int, processes: Sequence[dict[str, Any]] = (), *, is_last: bool = False
+    ) -> dict[str, float]:
         """Write down where the run stands after `step`; seconds of all starts, as `spent`.
 
         processes: figures of each, as `host_times.named`; those of the last time where none are
             given.
+        is_last: nothing follows, so that it is written wherever the file lies; else see `Uploads`.
         """
         self._processes = processes or self._processes
         if self._before is None:
@@ -107,7 +112,7 @@ class Ledger:
         starts = [*(self._before or ()), this]
         total = spent(starts)
         # What is there and cannot be read yet is not written over.
-        if self._writes and self._before is not None:
+        if self._writes and self._before is not None and (self._uploads.are_due() or is_last):
             content = {
                 "goodput": goodput(total), "seconds": total,
                 "starts": [start._asdict() for start in starts],

@@ -3,7 +3,9 @@ where a record ends; what cannot be written is kept, and written with what follo
 """
 
 import contextlib
+import math
 import os
+import time
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -11,12 +13,36 @@ from etils import epath
 
 from spanbert_jax.errors import storage_cause, storage_may_fail
 
+SECONDS_BETWEEN_UPLOADS = 30.0
+
+
+class Uploads:
+    """When a file that grows is written again: on a disk at once, at an address now and then, since
+    that sends all of it, and a run would wait for it at every log window.
+    """
+
+    def __init__(self, path: epath.Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._is_address, self._clock, self._last = is_address(path), clock, -math.inf
+
+    def are_due(self) -> bool:
+        """Whether it is time; if so, the next time is counted from now."""
+        now = self._clock()
+        if self._is_address and now - self._last < SECONDS_BETWEEN_UPLOADS:
+            return False
+        self._last = now
+        return True
+
+
+def is_address(path: epath.PathLike) -> bool:
+    """Whether a file lies at an address such as gs://bucket/file, and not on a disk."""
+    return "://" in os.fspath(path)
+
 
 class PatientFile:
     """Appends; a failure of the storage is said once, until writing succeeds again."""
 
     def __init__(self, path: epath.Path, *, say: Callable[[str], None]) -> None:
-        self._path, self._say = path, say
+        self._path, self._say, self._uploads = path, say, Uploads(path)
         self._opened = contextlib.ExitStack()
         self._file: IO[Any] | None = self._open()
         # An address holds nothing before the first record is written there.
@@ -29,9 +55,11 @@ class PatientFile:
         self._unwritten += record
 
     def flush(self) -> None:
-        """Write what was taken, or keep it."""
-        if not self._unwritten:
-            return
+        """Write what was taken, or keep it, for a while at least where it is sent to an address."""
+        if self._unwritten and self._uploads.are_due():
+            self._write()
+
+    def _write(self) -> None:
         try:
             if self._file is None:
                 self._file = self._open()
@@ -51,7 +79,8 @@ class PatientFile:
 
     def close(self) -> None:
         """Write what is left; say so where that fails."""
-        self.flush()
+        if self._unwritten:
+            self._write()
         if self._unwritten:
             self._say(f"{self._path}: its last {len(self._unwritten):,} bytes are lost")
         self._give_up_file()
@@ -70,6 +99,6 @@ class PatientFile:
         self._file = None
         with storage_may_fail():
             self._opened.close()
-        if "://" not in os.fspath(self._path):
+        if not is_address(self._path):
             with contextlib.suppress(OSError):
                 os.truncate(self._path, self._size)

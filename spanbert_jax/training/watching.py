@@ -67,6 +67,6 @@ def watching(
             yield RunWatcher(console, writer, ledger, hosts)
         finally:
             # With what came after the last log window: an evaluation, a save.
-            total = ledger.update(activity.step or start_step)
+            total = ledger.update(activity.step or start_step, is_last=True)
             if activity.step:
                 console.message(described(total))
