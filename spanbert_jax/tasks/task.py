@@ -168,8 +168,13 @@ class Task(Generic[Example]):
         """The predictions as the benchmark's server takes them, where it has one."""
         raise UserError(f"--submission: task {self.config.name} has no submission format")
 
-    def read_predictions(self, path: str, examples: Sequence[Example]) -> Verdict:
+    def read_predictions(
+        self, path: str, examples: Sequence[Example], *, tables: Tables | None = None
+    ) -> Verdict:
         """Score predictions for `examples` that lie in a file of `prediction_files`.
+
+        tables: of the checkpoint beside which they are scored, which may have more labels than the
+            examples; None where there is none.
 
         Raises:
             UserError: the file is malformed, or is for other examples.

@@ -143,7 +143,9 @@ class TextTask(Task[TextExample]):
         )
         return {"predictions.tsv": table}
 
-    def read_predictions(self, path: str, examples: Sequence[TextExample]) -> Verdict:
+    def read_predictions(
+        self, path: str, examples: Sequence[TextExample], *, tables: Tables | None = None
+    ) -> Verdict:
         """Read predictions.tsv and score it."""
         answers = read_predictions_table(path, examples, kind=self.kind, labels=self.fixed_labels)
         given = [example.answer for example in examples if example.answer is not None]

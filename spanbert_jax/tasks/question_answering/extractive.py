@@ -145,7 +145,9 @@ class ExtractiveTask(Task[Question]):
         """Score predictions, and tune and apply what is to be tuned."""
         raise NotImplementedError
 
-    def read_predictions(self, path: str, examples: Sequence[Question]) -> Verdict:
+    def read_predictions(
+        self, path: str, examples: Sequence[Question], *, tables: Tables | None = None
+    ) -> Verdict:
         """The answers of a predictions.json to the same questions, and their scores.
 
         Raises:

@@ -154,7 +154,9 @@ class Tagging(Task[TaggedSentence]):
         tags = [prediction.tags for prediction in verdict.predictions]
         return {"predictions.conll": prediction_lines(examples, tags)}
 
-    def read_predictions(self, path: str, examples: Sequence[TaggedSentence]) -> Verdict:
+    def read_predictions(
+        self, path: str, examples: Sequence[TaggedSentence], *, tables: Tables | None = None
+    ) -> Verdict:
         """The verdict on a file of predictions; it says nothing of probabilities.
 
         Raises:
