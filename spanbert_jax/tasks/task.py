@@ -111,7 +111,10 @@ class Task(Generic[Example]):
 
     def remarks(self, rows: Sequence[TaskRow], *, tables: Tables) -> tuple[str, ...]:
         """What is to be said of the rows of a data set, as `Dataset.notes` of its examples, where
-        it took the tokenizer or the tables to find out: "3 rows lost an entity"."""
+        it took the tokenizer or the tables to find out: "3 rows lost an entity".
+
+        A number that it begins with is how many there are; of rows that are made in chunks, the
+        numbers of the same remark are added up."""
         return ()
 
     def head(self, model: ModelConfig, tables: Tables, dtype: Any) -> nn.Module:
