@@ -84,7 +84,8 @@ def _with_context(config: AskConfig) -> AskConfig:
         return config
     from spanbert_jax.tasks.text_files import read_text
 
-    context = read_text(config.context_file)
+    with reworded(lambda message: f"--context-file {message}"):
+        context = read_text(config.context_file, holds="text")
     if not context.strip():
         raise UserError(
             f"--context-file {config.context_file}: must hold text, found none; name another file"
@@ -112,7 +113,7 @@ def _model(config: AskConfig) -> Any:
         UserError: it has no head for the verb, and which it has.
     """
     # Imported here: what is missing above is said while JAX is still down.
-    from spanbert_jax.inference.loading import is_fine_tuned, load, load_fine_tuned
+    from spanbert_jax.inference.loading import is_fine_tuned, load_fine_tuned, load_pretrained
     from spanbert_jax.inference.verbs import check_verb
     from spanbert_jax.tasks.task import load_task
     from spanbert_jax.training.compilation_cache import keep_compiled
@@ -120,8 +121,7 @@ def _model(config: AskConfig) -> Any:
 
     with reworded(lambda message: f"--checkpoint {config.checkpoint}: {message}"):
         if not is_fine_tuned(config.checkpoint):
-            pretrained: Any = load(config.checkpoint, step=config.step)
-            pretrained.refuse(config.verb)
+            load_pretrained(config.checkpoint, step=config.step).refuse(config.verb)
         trained: Any = read_config(best_of_grid(as_path(config.checkpoint)))
         own = load_task(trained.task).verb
         check_verb(config.verb, own=own, found=f"one of the task {trained.task.name}")

@@ -288,6 +288,12 @@ def test_what_is_no_fine_tuned_run_is_refused(tmp_path, capsys):
     assert "fine-tuning run, found one without checkpoints" in refused(capsys, str(tmp_path))
 
 
+def test_a_pretrained_run_says_which_heads_it_has(pretrained, capsys):
+    message = refused(capsys, str(pretrained))
+    assert message.startswith(f"{pretrained}: must be the folder of a fine-tuning run, found one ")
+    assert "heads of pretraining alone (masked language model, span boundary); name one" in message
+
+
 def test_help_lists_the_flags_of_the_task(squad, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["evaluate", str(squad / "run"), "--help"])

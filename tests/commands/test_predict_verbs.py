@@ -95,6 +95,21 @@ def test_one_question_is_answered_as_json_where_asked_for(ask, tmp_path):
     assert len(found["n_best"]) == 5
 
 
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b" \n", "ada.txt: must hold text, found none; name another file"),
+        (b"Ada\n\xe9", "ada.txt:2: text must be UTF-8, found byte 0xe9"),
+    ],
+)
+def test_a_context_file_without_text_is_refused_by_its_flag(ask, tmp_path, content, message):
+    (tmp_path / "ada.txt").write_bytes(content)
+    file = str(tmp_path / "ada.txt")
+    code, printed, said = ask("answer", "squad", "Who?", "--context-file", file)
+    assert (code, printed) == (2, "")
+    assert f"--context-file {tmp_path}/{message}" in said
+
+
 def test_texts_are_classified_and_tagged(ask):
     _, printed, _ = ask("classify", "reviews", "a good film")
     assert printed.splitlines()[0] in ("good", "bad")
@@ -257,7 +272,7 @@ def test_a_terminal_without_an_example_is_told_what_to_type(runs, monkeypatch, c
         ("answer", "squad", ("Who?", "--context", "a", "--context-file", "b"),
          ["--context-file b: cannot stand beside --context"]),
         ("answer", "squad", ("Who?", "--context-file", "nowhere.txt"),
-         ["nowhere.txt: must be a file of examples, found no such file"]),
+         ["--context-file nowhere.txt: must be a file of text, found no such file"]),
         ("classify", "reviews", ("a", "b"), ["must have text", "found text, text_pair"]),
         ("classify", "reviews", ("a", "--file", "b"), ["--file b: cannot stand beside"]),
         ("classify", "reviews", ("--file", "nowhere.jsonl"), ["there is no such file"]),
@@ -276,6 +291,14 @@ def test_mistakes_are_said(ask, verb, name, arguments, parts):
     assert (code, printed) == (2, "")
     for part in parts:
         assert part in message
+
+
+@pytest.mark.parametrize("verb", ["answer", "classify", "relation", "tag"])
+def test_a_pretrained_run_says_which_heads_it_has(verb, pretrained, capsys):
+    assert main(["predict", verb, "--checkpoint", str(pretrained), "--file", __file__]) == 2
+    message = capsys.readouterr().err
+    assert f"--checkpoint {pretrained}: {verb} needs a model with a head of" in message
+    assert "found heads of pretraining alone (masked language model, span boundary);" in message
 
 
 def test_a_task_of_ones_own_is_asked_by_its_file(tmp_path, save_fine_tuned, monkeypatch, capsys):
