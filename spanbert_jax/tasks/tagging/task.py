@@ -162,7 +162,10 @@ class Tagging(Task[TaggedSentence]):
         Raises:
             UserError: they are of another data set.
         """
-        tags = read_predictions(path, examples)
+        given = {entity.type for each in examples for entity in entities_of(each.tags or ())}
+        # Of two that are one in a column, that without spaces is read, in any order of the set.
+        types = sorted(given.union((tables or {}).get("types", ())))
+        tags = read_predictions(path, examples, types=types)
         predictions = [
             Prediction([Found(entity, 1.0) for entity in entities_of(each)], each) for each in tags
         ]
