@@ -149,6 +149,33 @@ def save_fine_tuned() -> Callable[..., Path]:
     return save
 
 
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny run of pretraining with a masked language head and one for span boundaries."""
+    from spanbert_jax.config import DataConfig, ModelConfig, PretrainConfig
+    from spanbert_jax.config.json import to_json
+    from spanbert_jax.corpus.tokenizers import SPECIAL_PIECES, load_tokenizer
+    from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
+    from spanbert_jax.weights.parameters import initial_parameters, nest, parameter_shapes
+
+    folder = tmp_path_factory.mktemp("pretrained")
+    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer" / "vocab.txt").write_text("\n".join((*SPECIAL_PIECES, *WORDS)) + "\n")
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    model = ModelConfig(
+        vocab_size=tokenizer.vocab_size, hidden_size=16, num_layers=1, num_heads=2, mlp_size=32,
+        max_positions=32, boundary_offset_size=6,
+    )  # fmt: skip
+    params = nest(initial_parameters(model, list(parameter_shapes(model)), seed=0))
+    config = PretrainConfig(
+        workdir=str(folder), model=model, data=DataConfig(sequence_length=model.max_positions)
+    )
+    (folder / "config.json").write_text(to_json(config))
+    with Checkpoints(folder, config, tokenizer_fingerprint=tokenizer.fingerprint) as checkpoints:
+        checkpoints.save(7, {"params": params}, position=DataPosition(0), score=None)
+    return folder
+
+
 # In the order of their ids in RoBERTa.
 ROBERTA_PIECES = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 

@@ -77,7 +77,9 @@ def _task_of(checkpoint: str) -> TaskConfig:
         return config.task
     found = "no folder" if not folder.exists() else "one without checkpoints"
     if is_run:
-        found = "one of pretraining, whose heads are those of pretraining alone"
+        from spanbert_jax.inference.loading import load_pretrained
+
+        found = f"one of pretraining with {load_pretrained(folder).heads}"
     raise UserError(
         f"{checkpoint}: must be the folder of a fine-tuning run, found {found}; name one, or teach "
         "a model a task first: spanbert finetune CONFIG --init-from"

@@ -5,32 +5,73 @@ example, or about any number of JSON lines.
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from spanbert_jax.commands.asked_lines import Asked, asked_lines, chunks
+from spanbert_jax.commands.remarks import Remarks
 from spanbert_jax.config.files import load_task_file
 from spanbert_jax.config.predict import AnswerConfig, AskConfig
 from spanbert_jax.corpus.files import as_path
 from spanbert_jax.errors import UserError, reworded
 
 
+class Located(NamedTuple):
+    """An example of the task."""
+
+    where: str
+    """The line that it is of."""
+    example: Any
+
+
 def run(config: AskConfig) -> None:
-    """Ask and print the answers, of many examples as they are computed."""
+    """Ask and print the answers, of many examples as they are computed; what befell their rows is
+    said at the end, on standard error.
+    """
     if config.task_file:
         load_task_file(config.task_file)
     config = _with_context(config)
     lines = None if config.is_given else _lines(config)
-    model = _model(config)
-    if lines is None:
-        with reworded(lambda message: f"spanbert predict {config.verb}: {message}"):
-            example = model.example(config.example())
-        _show(model.described([example], top=config.top)[0], config)
-        return
-    for chunk in chunks(_located(lines, model), size=config.at_once):
-        for described in model.described(chunk, top=config.top):
-            print(as_line(described))
-        sys.stdout.flush()
+    model, remarks = _model(config), Remarks()
+    try:
+        if lines is None:
+            _show(_answer_one(config, model, remarks), config)
+            return
+        for chunk in chunks(_located(lines, model), size=config.at_once):
+            _answer_chunk(chunk, config, model, remarks)
+    finally:
+        # Also of those that were answered before an error.
+        if remarks.said:
+            place = "the example" if lines is None else config.file or "standard input"
+            print("\n  ".join((f"{place}: of its rows", *remarks.said)), file=sys.stderr)
+
+
+def _answer_one(config: AskConfig, model: Any, remarks: Remarks) -> dict[str, Any]:
+    """The answer to the example behind the flags."""
+    with reworded(lambda message: f"spanbert predict {config.verb}: {message}"):
+        example = model.example(config.example())
+        return model.described([example], top=config.top, remark=remarks.add)[0]
+
+
+def _answer_chunk(
+    chunk: Sequence[Located], config: AskConfig, model: Any, remarks: Remarks
+) -> None:
+    """Print the answers of a chunk; of one that holds what cannot be answered, those before it.
+
+    Raises:
+        UserError: an example cannot be a row; says which line it is of.
+    """
+    from spanbert_jax.inference.fine_tuned_model import RefusedExample
+
+    examples = [example for _, example in chunk]
+    try:
+        answers = model.described(examples, top=config.top, remark=remarks.add)
+    except RefusedExample as error:
+        _answer_chunk(chunk[: error.number], config, model, remarks)
+        raise UserError(f"{chunk[error.number].where}: {error}") from error
+    for described in answers:
+        print(as_line(described))
+    sys.stdout.flush()
 
 
 def _with_context(config: AskConfig) -> AskConfig:
@@ -43,7 +84,8 @@ def _with_context(config: AskConfig) -> AskConfig:
         return config
     from spanbert_jax.tasks.text_files import read_text
 
-    context = read_text(config.context_file)
+    with reworded(lambda message: f"--context-file {message}"):
+        context = read_text(config.context_file, holds="text")
     if not context.strip():
         raise UserError(
             f"--context-file {config.context_file}: must hold text, found none; name another file"
@@ -71,7 +113,7 @@ def _model(config: AskConfig) -> Any:
         UserError: it has no head for the verb, and which it has.
     """
     # Imported here: what is missing above is said while JAX is still down.
-    from spanbert_jax.inference.loading import is_fine_tuned, load, load_fine_tuned
+    from spanbert_jax.inference.loading import is_fine_tuned, load_fine_tuned, load_pretrained
     from spanbert_jax.inference.verbs import check_verb
     from spanbert_jax.tasks.task import load_task
     from spanbert_jax.training.compilation_cache import keep_compiled
@@ -79,8 +121,7 @@ def _model(config: AskConfig) -> Any:
 
     with reworded(lambda message: f"--checkpoint {config.checkpoint}: {message}"):
         if not is_fine_tuned(config.checkpoint):
-            pretrained: Any = load(config.checkpoint, step=config.step)
-            pretrained.refuse(config.verb)
+            load_pretrained(config.checkpoint, step=config.step).refuse(config.verb)
         trained: Any = read_config(best_of_grid(as_path(config.checkpoint)))
         own = load_task(trained.task).verb
         check_verb(config.verb, own=own, found=f"one of the task {trained.task.name}")
@@ -90,11 +131,12 @@ def _model(config: AskConfig) -> Any:
     )
 
 
-def _located(lines: Iterator[Asked], model: Any) -> Iterator[Any]:
+def _located(lines: Iterator[Asked], model: Any) -> Iterator[Located]:
     """Examples of the model's task; errors say which line they are of."""
     for where, fields in lines:
         with reworded(lambda message, place=where: f"{place}: {message}"):  # type: ignore[misc]
-            yield model.example(fields)
+            example = model.example(fields)
+        yield Located(where, example)
 
 
 def _show(described: dict[str, Any], config: AskConfig) -> None:

@@ -98,10 +98,11 @@ def _of_predictions(
     """Score what somebody predicted for the examples; no model is read."""
     from spanbert_jax.tasks.splits import read_examples
     from spanbert_jax.tasks.task import load_task
+    from spanbert_jax.training.saved_run import load_tables
 
     task = load_task(config.task)
     examples = read_examples(config.task.dev, task, say=say)
-    verdict = task.read_predictions(config.predictions, examples)
+    verdict = task.read_predictions(config.predictions, examples, tables=load_tables(folder))
     return Evaluation(len(examples), verdict.scores, verdict.settings, {})
 
 

@@ -29,6 +29,15 @@ Watch = Callable[[int, int], None]
 """Told how many rows are begun, and of how many."""
 
 
+class RefusedExample(UserError):
+    """One of several examples cannot be asked."""
+
+    def __init__(self, message: str, number: int = 0) -> None:
+        super().__init__(message)
+        self.number = number
+        """Which one it is, from 0."""
+
+
 @dataclass(frozen=True)
 class FineTunedModel(Verbs):
     """A task, and the model that learnt it.
@@ -67,7 +76,10 @@ class FineTunedModel(Verbs):
         for number, fields in enumerate(examples):
             with reworded(lambda message, n=number: f"example {n}: {message}"):  # type: ignore[misc]
                 read.append(self.example(fields))
-        return self.described(read, top=top)
+        try:
+            return self.described(read, top=top)
+        except RefusedExample as error:
+            raise UserError(f"example {error.number}: {error}") from error
 
     def example(self, fields: Mapping[str, Any]) -> Any:
         """An example of the task, of what JSON has."""
@@ -81,13 +93,24 @@ class FineTunedModel(Verbs):
                 )
         return self.task.example(fields)
 
-    def described(self, examples: Sequence[Any], *, top: int | None = None) -> list[Fields]:
-        """Predictions for examples of the task."""
+    def described(
+        self,
+        examples: Sequence[Any],
+        *,
+        top: int | None = None,
+        remark: Callable[[Sequence[str]], None] = lambda _: None,
+    ) -> list[Fields]:
+        """Predictions for examples of the task.
+
+        remark: takes what is to be said of their rows, such as how many were cut.
+
+        Raises:
+            RefusedExample: one of them cannot be a row; says which.
+        """
         if not examples:
             return []
-        split = split_of(
-            examples, self.task, tokenizer=self.tokenizer, tables=self.tables, training=False
-        )
+        split = self._split(examples)
+        remark(self.task.remarks(split.rows.rows, tables=self.tables))
         described = self.task.described(examples, self.judge(split), tables=self.tables)
         return [shortened(each, top) for each in described]
 
@@ -129,6 +152,33 @@ class FineTunedModel(Verbs):
         if is_one(examples):
             return self.described([self.example(examples)])[0]  # type: ignore[arg-type]
         return self.predict(examples)  # type: ignore[arg-type]
+
+    def _split(self, examples: Sequence[Any]) -> TaskSplit:
+        try:
+            return self._rows(examples)
+        except UserError as error:
+            # A task makes the rows of all at once, and need not say whose it could not make.
+            low, high = 0, len(examples)
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (low, middle) if self._refusal(examples[low:middle]) else (middle, high)
+            refusal = self._refusal(examples[low:high])
+            if refusal is None:
+                raise
+            raise RefusedExample(str(refusal), low) from error
+
+    def _rows(self, examples: Sequence[Any]) -> TaskSplit:
+        return split_of(
+            examples, self.task, tokenizer=self.tokenizer, tables=self.tables, training=False
+        )
+
+    def _refusal(self, examples: Sequence[Any]) -> UserError | None:
+        """Why some examples cannot be rows; None where they can."""
+        try:
+            self._rows(examples)
+        except UserError as error:
+            return error
+        return None
 
     def _outputs(self, batch: TaskBatch) -> dict[str, jax.Array]:
         try:

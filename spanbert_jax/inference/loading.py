@@ -49,6 +49,13 @@ def load(
         load_task_file(task_file)
     if is_fine_tuned(path):
         return load_fine_tuned(path, step=step, dtype=dtype)
+    return load_pretrained(path, step=step, dtype=dtype)
+
+
+def load_pretrained(
+    path: epath.PathLike, *, step: int | None = None, dtype: Dtype = "float32"
+) -> PretrainedModel:
+    """Load a model that no task was taught; see `load`."""
     loaded = at_hand(read_pretrained(path, step=step), dtype=dtype)
     return PretrainedModel(loaded.config, loaded.params, loaded.tokenizer, loaded.dtype)
 

@@ -18,11 +18,15 @@ _NAMES = {
 class PretrainedModel(Verbs, LoadedModel):
     """Encoder and pretraining heads: it encodes; it answers nothing before it is fine-tuned."""
 
+    @property
+    def heads(self) -> str:
+        """In words: heads of pretraining alone (masked language model, span boundary)."""
+        heads = [name for part, name in _NAMES.items() if part in self.params]
+        return f"heads of pretraining alone ({', '.join(heads)})" if heads else "an encoder alone"
+
     def refuse(self, verb: str) -> NoReturn:
         """Raise `UserError` saying which heads the model has."""
-        heads = [name for part, name in _NAMES.items() if part in self.params]
-        found = f"heads of pretraining alone ({', '.join(heads)})" if heads else "an encoder alone"
-        raise no_head(verb, found=found)
+        raise no_head(verb, found=self.heads)
 
     def _ask(self, verb: str, examples: Fields | Sequence[Fields]) -> Any:
         self.refuse(verb)

@@ -119,7 +119,10 @@ class Task(Generic[Example]):
 
     def remarks(self, rows: Sequence[TaskRow], *, tables: Tables) -> tuple[str, ...]:
         """What is to be said of the rows of a data set, as `Dataset.notes` of its examples, where
-        it took the tokenizer or the tables to find out: "3 rows lost an entity"."""
+        it took the tokenizer or the tables to find out: "3 rows lost an entity".
+
+        A number that it begins with is how many there are; of rows that are made in chunks, the
+        numbers of the same remark are added up."""
         return ()
 
     def head(self, model: ModelConfig, tables: Tables, dtype: Any) -> nn.Module:
@@ -176,8 +179,13 @@ class Task(Generic[Example]):
         """The predictions as the benchmark's server takes them, where it has one."""
         raise UserError(f"--submission: task {self.config.name} has no submission format")
 
-    def read_predictions(self, path: str, examples: Sequence[Example]) -> Verdict:
+    def read_predictions(
+        self, path: str, examples: Sequence[Example], *, tables: Tables | None = None
+    ) -> Verdict:
         """Score predictions for `examples` that lie in a file of `prediction_files`.
+
+        tables: of the checkpoint beside which they are scored, which may have more labels than the
+            examples; None where there is none.
 
         Raises:
             UserError: the file is malformed, or is for other examples.

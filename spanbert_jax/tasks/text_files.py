@@ -11,8 +11,10 @@ from spanbert_jax.errors import UserError
 _DECOMPRESS = {".gz": gzip.decompress, ".bz2": bz2.decompress}
 
 
-def read_text(path: str) -> str:
+def read_text(path: str, *, holds: str = "examples") -> str:
     """The text of a UTF-8 file, decompressed where its name ends in .gz or .bz2.
+
+    holds: what should be in it, for errors.
 
     Raises:
         UserError: there is no such file, or it is damaged, or no UTF-8 text.
@@ -20,7 +22,7 @@ def read_text(path: str) -> str:
     file = as_path(path)
     if not file.exists() or file.is_dir():
         found = "a folder" if file.exists() else "no such file"
-        raise UserError(f"{path}: must be a file of examples, found {found}; check the path")
+        raise UserError(f"{path}: must be a file of {holds}, found {found}; check the path")
     try:
         content = _DECOMPRESS.get(file.suffix, bytes)(file.read_bytes())
     except (OSError, EOFError, ValueError, zlib.error) as error:

@@ -92,6 +92,14 @@ def load_run(run_dir: epath.PathLike, *, step: int | None = None) -> LoadedRun:
     )
 
 
+def load_tables(run_dir: epath.PathLike) -> dict[str, Any]:
+    """What the task of a run learnt from its training data, the same at every step; no parameters
+    are read. {} where nothing was saved yet.
+    """
+    kept = saved_steps(run_dir)
+    return saved_step(run_dir, kept[-1]).item("origin").get("tables", {}) if kept else {}
+
+
 def _kept_steps(run_dir: epath.PathLike, step: int | None) -> list[int]:
     """The steps whose checkpoints a run keeps, `step` among them."""
     kept = saved_steps(run_dir)

@@ -12,7 +12,7 @@ from spanbert_jax.commands.evaluation_folder import default_folder
 from spanbert_jax.commands.row_progress import RowProgress
 from spanbert_jax.config.evaluate import EvaluateConfig
 from spanbert_jax.config.files import load_module
-from spanbert_jax.config.tasks import GlueConfig, SquadConfig, TaskConfig
+from spanbert_jax.config.tasks import GlueConfig, SquadConfig, TacredConfig, TaskConfig
 from spanbert_jax.config.tasks import task as task_configs
 from spanbert_jax.errors import UserError
 from spanbert_jax.weights.loading import read_pretrained
@@ -126,6 +126,29 @@ def test_a_file_of_predictions_is_scored_without_the_model(fresh, tmp_path, caps
     assert scores["scores"]["exact"] == pytest.approx(200 / 3)
     assert scores["scores"]["f1"] == pytest.approx(100 * (1 + 1 + 2 / 3) / 3)
     assert scores["step"] is None
+
+
+def test_predictions_may_have_a_relation_that_the_checkpoint_alone_has(
+    tmp_path, save_fine_tuned, capsys
+):
+    sentence = {
+        "token": "ada was born in london".split(), "subj_start": 0, "subj_end": 0, "obj_start": 4,
+        "obj_end": 4, "subj_type": "PERSON", "obj_type": "CITY",
+    }  # fmt: skip
+    train, dev, mine = (tmp_path / name for name in ("train.json", "dev.json", "mine.txt"))
+    relations = ("no_relation", "born_in")
+    train.write_text(json.dumps([sentence | {"relation": each} for each in relations]))
+    dev.write_text(json.dumps([sentence | {"relation": "no_relation"}]))
+    run = save_fine_tuned(tmp_path / "run", TacredConfig(train=str(train), dev=str(dev)))
+    shutil.rmtree(run / "checkpoints" / "1" / "state")
+    mine.write_text("born_in\n")
+    assert main(["evaluate", str(run), "--predictions", str(mine)]) == 0
+    scores = read(run / "evaluations" / "dev-mine" / "scores.json")["scores"]
+    assert scores["accuracy"] == 0.0
+    mine.write_text("bron_in\n")
+    message = refused(capsys, str(run), "--predictions", str(mine), "--out", str(tmp_path / "b"))
+    assert f"{mine}:1: must predict a relation" in message
+    assert "found 'bron_in'; the nearest one is born_in" in message
 
 
 def test_predictions_for_another_data_set_are_refused(fresh, squad, tmp_path, capsys):
@@ -263,6 +286,12 @@ def test_what_is_no_fine_tuned_run_is_refused(tmp_path, capsys):
     assert "takes a checkpoint before its flags" in refused(capsys, "--tune")
     assert "fine-tuning run, found no folder" in refused(capsys, str(tmp_path / "nowhere"))
     assert "fine-tuning run, found one without checkpoints" in refused(capsys, str(tmp_path))
+
+
+def test_a_pretrained_run_says_which_heads_it_has(pretrained, capsys):
+    message = refused(capsys, str(pretrained))
+    assert message.startswith(f"{pretrained}: must be the folder of a fine-tuning run, found one ")
+    assert "heads of pretraining alone (masked language model, span boundary); name one" in message
 
 
 def test_help_lists_the_flags_of_the_task(squad, capsys):

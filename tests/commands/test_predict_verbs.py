@@ -11,6 +11,7 @@ import spanbert_jax
 from spanbert_jax.__main__ import main
 from spanbert_jax.commands.answer_tables import shown_of
 from spanbert_jax.commands.asked_lines import chunks
+from spanbert_jax.commands.remarks import Remarks
 from spanbert_jax.config.files import load_module
 from spanbert_jax.config.tasks import (
     SquadConfig,
@@ -92,6 +93,21 @@ def test_one_question_is_answered_as_json_where_asked_for(ask, tmp_path):
     (found,) = lines(ask("answer", "squad", *arguments)[1])
     assert CONTEXT[found["start"] : found["end"]] == found["answer"]
     assert len(found["n_best"]) == 5
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b" \n", "ada.txt: must hold text, found none; name another file"),
+        (b"Ada\n\xe9", "ada.txt:2: text must be UTF-8, found byte 0xe9"),
+    ],
+)
+def test_a_context_file_without_text_is_refused_by_its_flag(ask, tmp_path, content, message):
+    (tmp_path / "ada.txt").write_bytes(content)
+    file = str(tmp_path / "ada.txt")
+    code, printed, said = ask("answer", "squad", "Who?", "--context-file", file)
+    assert (code, printed) == (2, "")
+    assert f"--context-file {tmp_path}/{message}" in said
 
 
 def test_texts_are_classified_and_tagged(ask):
@@ -193,6 +209,48 @@ def test_a_line_of_a_file_is_named_with_the_file(ask, tmp_path):
     assert f"{tmp_path}/texts.jsonl:1: an example must have text" in message
 
 
+def test_a_line_that_cannot_be_a_row_is_named_after_those_before_it_are_answered(ask, tmp_path):
+    untyped = {name: value for name, value in RELATED.items() if name != "subject_type"}
+    asked = [{"id": str(i)} | (untyped if i in (5, 7) else RELATED) for i in range(9)]
+    (tmp_path / "asked.jsonl").write_text("".join(json.dumps(each) + "\n" for each in asked))
+    for at_once in ("4", "256"):
+        code, printed, message = ask(
+            "relation", "relations", "--file", str(tmp_path / "asked.jsonl"), "--at-once", at_once
+        )
+        assert code == 2
+        assert [each["id"] for each in lines(printed)] == ["0", "1", "2", "3", "4"]
+        assert f"{tmp_path}/asked.jsonl:6: relation 5: subject_type is missing" in message
+    code, _, message = ask("relation", "relations", json.dumps(untyped))
+    assert code == 2 and "predict relation: relation: subject_type is missing" in message
+
+
+def test_what_befell_rows_is_counted_over_all_chunks_and_said_once(ask):
+    far = {"text": "Ada" + " was" * 40 + " London", "subject": [0, 3], "object": [164, 170]}
+    typed = {"subject_type": "PERSON", "object_type": "CITY"}
+    asked = [RELATED, far | typed, RELATED | {"subject_type": "PRESON"}, far | typed, RELATED]
+    stdin = "".join(json.dumps(each) + "\n" for each in asked)
+    code, printed, message = ask("relation", "relations", "--at-once", "2", stdin=stdin)
+    assert (code, len(lines(printed))) == (0, 5)
+    assert message.splitlines() == [
+        "standard input: of its rows",
+        "  2 rows lost an entity, cut at --task.max-length 32",
+        "  1 rows show a type unseen in training (SUBJ=PRESON) as the most frequent one",
+    ]
+    question = "Who was born in London? " * 4
+    _, _, message = ask("answer", "squad", question, "--context", CONTEXT)
+    assert message.splitlines() == [
+        "the example: of its rows", "  1 questions: longer than 8 tokens; the rest is cut off"
+    ]  # fmt: skip
+    assert ask("relation", "relations", json.dumps(RELATED))[2] == ""
+
+
+def test_remarks_without_a_number_are_said_once():
+    remarks = Remarks()
+    for chunk in (("1,200 rows cut", "slow"), (), ("3 rows cut", "slow"), ("4 words cut",)):
+        remarks.add(chunk)
+    assert remarks.said == ("1,203 rows cut", "slow", "4 words cut")
+
+
 def test_a_terminal_without_an_example_is_told_what_to_type(runs, monkeypatch, capsys):
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -214,7 +272,7 @@ def test_a_terminal_without_an_example_is_told_what_to_type(runs, monkeypatch, c
         ("answer", "squad", ("Who?", "--context", "a", "--context-file", "b"),
          ["--context-file b: cannot stand beside --context"]),
         ("answer", "squad", ("Who?", "--context-file", "nowhere.txt"),
-         ["nowhere.txt: must be a file of examples, found no such file"]),
+         ["--context-file nowhere.txt: must be a file of text, found no such file"]),
         ("classify", "reviews", ("a", "b"), ["must have text", "found text, text_pair"]),
         ("classify", "reviews", ("a", "--file", "b"), ["--file b: cannot stand beside"]),
         ("classify", "reviews", ("--file", "nowhere.jsonl"), ["there is no such file"]),
@@ -235,6 +293,14 @@ def test_mistakes_are_said(ask, verb, name, arguments, parts):
         assert part in message
 
 
+@pytest.mark.parametrize("verb", ["answer", "classify", "relation", "tag"])
+def test_a_pretrained_run_says_which_heads_it_has(verb, pretrained, capsys):
+    assert main(["predict", verb, "--checkpoint", str(pretrained), "--file", __file__]) == 2
+    message = capsys.readouterr().err
+    assert f"--checkpoint {pretrained}: {verb} needs a model with a head of" in message
+    assert "found heads of pretraining alone (masked language model, span boundary);" in message
+
+
 def test_a_task_of_ones_own_is_asked_by_its_file(tmp_path, save_fine_tuned, monkeypatch, capsys):
     data = tmp_path / "dev.jsonl"
     data.write_text(json.dumps({"words": ["ada", "was", "river"], "odd": 2}) + "\n")
@@ -245,6 +311,30 @@ def test_a_task_of_ones_own_is_asked_by_its_file(tmp_path, save_fine_tuned, monk
     assert main(["predict", "classify", *flags]) == 0
     (found,) = lines(capsys.readouterr().out)
     assert found["prediction"] in (0, 1, 2)
+
+
+def test_an_example_that_a_task_of_ones_own_refuses_among_others_is_named(
+    tmp_path, save_fine_tuned, monkeypatch, capsys
+):
+    data = tmp_path / "dev.jsonl"
+    data.write_text(json.dumps({"words": ["ada", "was", "river"], "odd": 2}) + "\n")
+    module = load_module(ODD_WORD)
+    task = module.OddWordConfig(train=str(data), dev=str(data), max_length=32)
+    run = save_fine_tuned(tmp_path / "run", task)
+    own_rows = module.OddWord.rows
+
+    def rows(task, examples, **options):
+        if not all(each["words"] for each in examples):
+            raise UserError("there must be words, found none; write some")
+        return own_rows(task, examples, **options)
+
+    monkeypatch.setattr(module.OddWord, "rows", rows)
+    asked = ['{"words": ["ada"]}', '{"words": ["ada", "was"]}', '{"words": []}', '{"words": []}']
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(asked)))
+    assert main(["predict", "classify", "--checkpoint", str(run)]) == 2
+    printed, message = capsys.readouterr()
+    assert len(lines(printed)) == 2
+    assert "standard input, line 3: there must be words, found none" in message
 
 
 @pytest.mark.parametrize(

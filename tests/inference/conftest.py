@@ -1,23 +1,17 @@
 """Fine-tuned runs of tiny random models, one of each kind of task."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from spanbert_jax.config import DataConfig, ModelConfig, PretrainConfig
-from spanbert_jax.config.json import to_json
 from spanbert_jax.config.tasks import (
     SquadConfig,
     TacredConfig,
     TaggingConfig,
     TextClassificationConfig,
 )
-from spanbert_jax.corpus.tokenizers import load_tokenizer
-from spanbert_jax.training.checkpoint import Checkpoints, DataPosition
-from spanbert_jax.weights.parameters import initial_parameters, nest, parameter_shapes
 
 CONTEXT = "ada lovelace was born in london . she wrote the first program in paris ."
 RELATIONS = [
@@ -85,23 +79,3 @@ def tagging(tmp_path_factory, save_fine_tuned) -> Path:
     train.write_text("ada B-PER\nlovelace I-PER\nwas O\nborn O\nin O\nlondon B-LOC\n")
     task = TaggingConfig(train=str(train), dev=str(train), max_length=32)
     return save_fine_tuned(folder / "run", task)
-
-
-@pytest.fixture(scope="session")
-def pretrained(tmp_path_factory, answering) -> Path:
-    """A run of pretraining with a masked language head and one for span boundaries."""
-    folder = tmp_path_factory.mktemp("pretrained")
-    shutil.copytree(answering / "tokenizer", folder / "tokenizer")
-    tokenizer = load_tokenizer(folder / "tokenizer")
-    model = ModelConfig(
-        vocab_size=tokenizer.vocab_size, hidden_size=16, num_layers=1, num_heads=2, mlp_size=32,
-        max_positions=32, boundary_offset_size=6,
-    )  # fmt: skip
-    params = nest(initial_parameters(model, list(parameter_shapes(model)), seed=0))
-    config = PretrainConfig(
-        workdir=str(folder), model=model, data=DataConfig(sequence_length=model.max_positions)
-    )
-    (folder / "config.json").write_text(to_json(config))
-    with Checkpoints(folder, config, tokenizer_fingerprint=tokenizer.fingerprint) as checkpoints:
-        checkpoints.save(7, {"params": params}, position=DataPosition(0), score=None)
-    return folder

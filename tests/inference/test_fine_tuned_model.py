@@ -156,6 +156,21 @@ def test_an_unknown_field_names_the_nearest_and_its_example(reader):
         reader.predict([asked, {"question": "who ?", "contxt": "ada"}])
 
 
+def test_an_example_that_cannot_be_a_row_is_named(relating):
+    model = spanbert_jax.load(relating)
+    untyped = {"text": "ada was born", "subject": [0, 3], "object": [8, 12], "object_type": "CITY"}
+    typed = untyped | {"subject_type": "PERSON"}
+    for number in range(4):
+        asked = [typed] * number + [untyped] + [typed, untyped]
+        message = f"^example {number}: relation: subject_type is missing"
+        with pytest.raises(UserError, match=message):
+            model.predict(asked)
+        with pytest.raises(UserError, match=message):
+            model.relation(asked)
+    with pytest.raises(UserError, match="^relation: subject_type is missing"):
+        model.relation(untyped)
+
+
 def test_lists_of_different_lengths_are_refused():
     with pytest.raises(UserError, match="found 2 of question, 3 of context"):
         examples_of(question=["a", "b"], context=["c", "d", "e"])

@@ -29,7 +29,8 @@ class QuestionAnsweringConfig(TaskConfig):
     answer_text: AnswerText = "offsets"
     """offsets: the very characters of the context from the first token to the last. original: as
     the released code, which puts the words between white space together again with single spaces,
-    and takes whole words where its lowercased text is of another length; WordPiece alone."""
+    and takes whole words where its lowercased text is of another length; WordPiece alone. An answer
+    is then not the very characters of its place, but these with single spaces between words."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,6 @@
-"""Texts and pairs of texts as rows. In: token ids of each text. Out: [CLS] a [SEP] (b [SEP])."""
+"""Texts and pairs of texts as rows. In: token ids of each text. Out: [CLS] a [SEP] (b [SEP]),
+and whether that is all of them.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -15,6 +17,8 @@ _AT_ONCE = 4_096
 class Row(NamedTuple):
     token_ids: Int32[np.ndarray, " length"]
     segment_ids: Int32[np.ndarray, " length"]
+    is_cut: bool
+    """Whether its texts are longer than the row."""
 
 
 def text_rows(
@@ -41,7 +45,7 @@ def make_row(
     """Cut what is too long, and put the special tokens around; a second text of no tokens is none.
 
     first = [7, 8], second = [9], cls_id = 2, sep_id = 3
-    -> token_ids [2, 7, 8, 3, 9, 3], segment_ids [0, 0, 0, 0, 1, 1]
+    -> token_ids [2, 7, 8, 3, 9, 3], segment_ids [0, 0, 0, 0, 1, 1], is_cut False
     """
     num_first, num_second = kept_lengths(
         len(first), len(second), room=max_length - (3 if second else 2)
@@ -49,7 +53,8 @@ def make_row(
     tokens = [cls_id, *first[:num_first], sep_id]
     tail = [*second[:num_second], sep_id] if second else []
     segments = np.repeat(np.array([0, 1], np.int32), [len(tokens), len(tail)])
-    return Row(np.array(tokens + tail, np.int32), segments)
+    is_cut = num_first + num_second < len(first) + len(second)
+    return Row(np.array(tokens + tail, np.int32), segments, is_cut)
 
 
 def kept_lengths(first: int, second: int, *, room: int) -> tuple[int, int]:

@@ -77,7 +77,14 @@ class TextTask(Task[TextExample]):
             fields: dict[str, Any] = {}
             if training:
                 fields["target"] = self.kind.target(known_answer(example), tables["labels"])
-            yield TaskRow(row.token_ids, row.segment_ids, number, fields)
+            yield TaskRow(row.token_ids, row.segment_ids, number, fields, notes=row.is_cut)
+
+    def remarks(self, rows: Sequence[TaskRow], *, tables: Tables) -> tuple[str, ...]:
+        """Of texts that were cut off."""
+        cut = sum(bool(row.notes) for row in rows)
+        length = self.config.max_length
+        what = f"rows lost the end of their text, cut at --task.max-length {length}"
+        return (f"{cut} {what}",) if cut else ()
 
     def is_answered(self, example: TextExample) -> bool:
         return example.answer is not None
@@ -143,7 +150,9 @@ class TextTask(Task[TextExample]):
         )
         return {"predictions.tsv": table}
 
-    def read_predictions(self, path: str, examples: Sequence[TextExample]) -> Verdict:
+    def read_predictions(
+        self, path: str, examples: Sequence[TextExample], *, tables: Tables | None = None
+    ) -> Verdict:
         """Read predictions.tsv and score it."""
         answers = read_predictions_table(path, examples, kind=self.kind, labels=self.fixed_labels)
         given = [example.answer for example in examples if example.answer is not None]

@@ -22,6 +22,15 @@ from spanbert_jax.tasks.question_answering.contexts import Context
 _WORD = re.compile("[^ \t\r\n\u202f]+")
 
 
+class Located(NamedTuple):
+    """The text of an answer, and where it stands."""
+
+    text: str
+    """Empty where its tokens have no character."""
+    span: tuple[int, int]
+    """Characters [start, end) of the context."""
+
+
 class Texts(Protocol):
     """A way from tokens to text."""
 
@@ -31,8 +40,8 @@ class Texts(Protocol):
     def check(self, tokenizer: Tokenizer) -> None:
         """Raise `UserError` for a tokenizer whose tokens it cannot put into words."""
 
-    def text(self, context: Context, first: int, last: int) -> str:
-        """Text of the tokens `first` to `last`; empty where they have no character."""
+    def locate(self, context: Context, first: int, last: int) -> Located:
+        """Text and place of the tokens `first` to `last`."""
 
 
 def texts_of(config: QuestionAnsweringConfig) -> Texts:
@@ -46,16 +55,19 @@ def characters(context: Context, first: int, last: int) -> tuple[int, int]:
 
 
 class OffsetTexts:
-    """The characters of the context, untouched."""
+    """The characters of the context, untouched: those of its place."""
 
     placeholder = ""
 
     def check(self, tokenizer: Tokenizer) -> None:
         """Every tokenizer gives offsets."""
 
-    def text(self, context: Context, first: int, last: int) -> str:
+    def locate(self, context: Context, first: int, last: int) -> Located:
         start, end = characters(context, first, last)
-        return context.text[start:end].strip()
+        shown = context.text[start:end]
+        text = shown.strip()
+        start += len(shown) - len(shown.lstrip())
+        return Located(text, (start, start + len(text)))
 
 
 class _Words(NamedTuple):
@@ -64,7 +76,11 @@ class _Words(NamedTuple):
 
 
 class OriginalTexts:
-    """As the released code, to the letter; its answer where there is none is the word "empty"."""
+    """As the released code, to the letter; its answer where there is none is the word "empty".
+
+    An answer stands where its first and its last letter do: with what parts words there made single
+    spaces, the characters of its place are its text.
+    """
 
     placeholder = "empty"
 
@@ -75,22 +91,37 @@ class OriginalTexts:
     def check(self, tokenizer: Tokenizer) -> None:
         _word_pieces(tokenizer)
 
-    def text(self, context: Context, first: int, last: int) -> str:
+    def locate(self, context: Context, first: int, last: int) -> Located:
         tokenizer = _word_pieces(context.tokenizer)
         pieces = [tokenizer.id_to_piece(each) for each in context.token_ids[first : last + 1]]
-        words = self._words_between(context, first, last)
-        if words not in self._basic:
-            self._basic[words] = tokenizer.basic_text(words)
-        return piece_text_in_words(joined(pieces), words, self._basic[words])
+        words, starts = self._words_between(context, first, last)
+        text = " ".join(words)
+        if text not in self._basic:
+            self._basic[text] = tokenizer.basic_text(text)
+        start, end = place_in_words(joined(pieces), text, self._basic[text])
+        if start == end:
+            return Located("", (0, 0))
+        place = _in_context(text, starts, start), _in_context(text, starts, end - 1) + 1
+        return Located(text[start:end], place)
 
-    def _words_between(self, context: Context, first: int, last: int) -> str:
+    def _words_between(self, context: Context, first: int, last: int) -> _Words:
         if context.text not in self._words:
             found = list(_WORD.finditer(context.text))
             starts = np.array([each.start() for each in found], np.int64)
             self._words[context.text] = _Words([each[0] for each in found], starts)
         words, starts = self._words[context.text]
         begin, end = np.searchsorted(starts, context.starts[[first, last]], side="right")
-        return " ".join(words[max(0, begin - 1) : end])
+        inside = slice(max(0, begin - 1), end)
+        return _Words(words[inside], starts[inside])
+
+
+def _in_context(text: str, starts: Int64[np.ndarray, " words"], letter: int) -> int:
+    """The character of the context that is a letter of its words, put together with single spaces.
+
+    _in_context("Ada Lovelace", [3, 8], 5) -> 9, the o of "By Ada  Lovelace"
+    """
+    first_of_word = text.rfind(" ", 0, letter) + 1
+    return int(starts[text.count(" ", 0, letter)]) + letter - first_of_word
 
 
 def _word_pieces(tokenizer: Tokenizer) -> WordPieceTokenizer:
@@ -109,19 +140,26 @@ def joined(pieces: list[str]) -> str:
 
 
 def piece_text_in_words(pieces: str, words: str, basic: str) -> str:
-    """The part of `words` that reads as `pieces` once it is lowercased and cleaned.
-
-    All of `words` where they cannot be laid side by side, letter by letter. Spaces do not count.
+    """The part of `words` that reads as `pieces`; see `place_in_words`.
 
     piece_text_in_words("smith", "(Steve) Smith,", "( steve ) smith ,") -> "Smith"
     piece_text_in_words("17 ½", "17½ miles", "17½ miles") -> "17½ miles"
+    """
+    start, end = place_in_words(pieces, words, basic)
+    return words[start:end]
+
+
+def place_in_words(pieces: str, words: str, basic: str) -> tuple[int, int]:
+    """Where in `words` what reads as `pieces`, once lowercased and cleaned, stands: [start, end).
+
+    All of `words` where they cannot be laid side by side, letter by letter. Spaces do not count.
 
     basic: `words` as `WordPieceTokenizer.basic_text` gives them.
     """
     at = basic.find(pieces)
     places = [place for place, letter in enumerate(words) if letter != " "]
     if not pieces or at < 0 or len(places) != len(basic.replace(" ", "")):
-        return words
+        return 0, len(words)
     first = at - basic.count(" ", 0, at)
     last = first + len(pieces.replace(" ", "")) - 1
-    return words[places[first] : places[last] + 1]
+    return places[first], places[last] + 1

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from spanbert_jax.config.tasks import QuestionAnsweringConfig
-from spanbert_jax.tasks.question_answering.answer_text import Texts, characters
+from spanbert_jax.tasks.question_answering.answer_text import Texts
 from spanbert_jax.tasks.question_answering.windows import Window
 
 Scores = Float[np.ndarray, " length"]
@@ -115,8 +115,8 @@ def candidates(windows: Sequence[Window], pairs: Pairs, texts: Texts) -> Iterato
         window = windows[number]
         to_token = window.first_token - window.first_position
         tokens = (start + to_token, end + to_token)
-        if text := texts.text(window.context, *tokens):
-            span = characters(window.context, *tokens)
+        text, span = texts.locate(window.context, *tokens)
+        if text:
             yield Candidate(text, start_score, end_score, span)
 
 

@@ -22,7 +22,6 @@ from spanbert_jax.model.task_heads import SpanHead
 from spanbert_jax.tasks.question_answering.answer_text import texts_of
 from spanbert_jax.tasks.question_answering.contexts import encode_questions
 from spanbert_jax.tasks.question_answering.decoding import Prediction, Scores, predict
-from spanbert_jax.tasks.question_answering.locating import counted
 from spanbert_jax.tasks.question_answering.prediction_files import (
     as_json,
     described,
@@ -80,7 +79,7 @@ class ExtractiveTask(Task[Question]):
             (cut, f"longer than {room} tokens; the rest is cut off"),
             (lost, "no window holds all of their answer; trained on as if without one"),
         )
-        return tuple(f"{counted(examples)}: {what}" for examples, what in remarks if examples)
+        return tuple(f"{len(found):,} questions: {what}" for found, what in remarks if found)
 
     def is_answered(self, example: Question) -> bool:
         return example.known
@@ -145,7 +144,9 @@ class ExtractiveTask(Task[Question]):
         """Score predictions, and tune and apply what is to be tuned."""
         raise NotImplementedError
 
-    def read_predictions(self, path: str, examples: Sequence[Question]) -> Verdict:
+    def read_predictions(
+        self, path: str, examples: Sequence[Question], *, tables: Tables | None = None
+    ) -> Verdict:
         """The answers of a predictions.json to the same questions, and their scores.
 
         Raises:

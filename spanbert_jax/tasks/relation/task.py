@@ -149,13 +149,19 @@ class RelationTask(Task[RelationExample]):
         ]
         return self.scores_of([g for g, _ in pairs], [p for _, p in pairs]) if pairs else {}
 
-    def read_predictions(self, path: str, examples: Sequence[RelationExample]) -> Verdict:
+    def read_predictions(
+        self, path: str, examples: Sequence[RelationExample], *, tables: Tables | None = None
+    ) -> Verdict:
         """The verdict on a file of predictions; it says nothing of probabilities.
 
         Raises:
-            UserError: they are of another data set.
+            UserError: they are of another data set, as far as their form shows it, or of a relation
+                that neither the examples nor the checkpoint have.
         """
-        relations = read_predictions(path, examples)
+        learnt = (tables or {}).get("labels", ())
+        given = (example.relation for example in examples if example.relation is not None)
+        known = dict.fromkeys([*self.labels([]), *learnt, *given])
+        relations = read_predictions(path, examples, known=list(known))
         predictions = [Prediction(relation, np.empty(0)) for relation in relations]
         return Verdict(predictions, self.scores(examples, relations), {})
 

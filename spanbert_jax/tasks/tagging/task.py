@@ -154,13 +154,18 @@ class Tagging(Task[TaggedSentence]):
         tags = [prediction.tags for prediction in verdict.predictions]
         return {"predictions.conll": prediction_lines(examples, tags)}
 
-    def read_predictions(self, path: str, examples: Sequence[TaggedSentence]) -> Verdict:
+    def read_predictions(
+        self, path: str, examples: Sequence[TaggedSentence], *, tables: Tables | None = None
+    ) -> Verdict:
         """The verdict on a file of predictions; it says nothing of probabilities.
 
         Raises:
             UserError: they are of another data set.
         """
-        tags = read_predictions(path, examples)
+        given = {entity.type for each in examples for entity in entities_of(each.tags or ())}
+        # Of two that are one in a column, that without spaces is read, in any order of the set.
+        types = sorted(given.union((tables or {}).get("types", ())))
+        tags = read_predictions(path, examples, types=types)
         predictions = [
             Prediction([Found(entity, 1.0) for entity in entities_of(each)], each) for each in tags
         ]

@@ -22,12 +22,14 @@ def test_rows_of_the_docstring():
     row = make_row([7, 8], [9], cls_id=2, sep_id=3, max_length=16)
     assert row.token_ids.tolist() == [2, 7, 8, 3, 9, 3]
     assert row.segment_ids.tolist() == [0, 0, 0, 0, 1, 1]
+    assert not row.is_cut
 
 
 def test_a_single_text_is_cut_to_the_room_between_two_special_tokens():
     row = make_row(list(range(10, 30)), [], cls_id=2, sep_id=3, max_length=8)
     assert row.token_ids.tolist() == [2, 10, 11, 12, 13, 14, 15, 3]
     assert not row.segment_ids.any()
+    assert row.is_cut
 
 
 def test_a_second_text_without_tokens_is_none_and_an_empty_text_is_a_row(tokenizer):

@@ -98,6 +98,23 @@ def test_stars_of_json_are_labels_whether_they_are_whole_or_not(tmp_path):
     assert answers == ["4", "5"]
 
 
+def test_rows_that_are_cut_at_max_length_are_counted(tokenizer, tmp_path):
+    lines = ["text,pair,label", "good,bad,a", f"{'good ' * 9},bad,b", f"good,{'bad ' * 9},a"]
+    path = write(tmp_path / "a.csv", lines)
+    for options, cut in (({}, 1), ({"text_pair_column": "pair"}, 2)):
+        for training in (True, False):
+            task = task_of(max_length=8, **options)
+            examples = task.read(path, training=training).examples
+            tables = task.tables(examples, tokenizer)
+            given = {"tokenizer": tokenizer, "tables": tables, "training": training}
+            assert task.remarks(list(task.rows(examples, **given)), tables=tables) == (
+                f"{cut} rows lost the end of their text, cut at --task.max-length 8",
+            )
+    task = task_of()
+    rows = list(task.rows(examples, tokenizer=tokenizer, tables=tables, training=False))
+    assert task.remarks(rows, tables=tables) == ()
+
+
 def test_pairs_and_ids_are_read_from_the_columns_that_are_named(tmp_path):
     path = write(
         tmp_path / "a.tsv", ["key\tone\ttwo\ty", "k1\tgood\tbad\tno", "k2\tgood\tgood\tyes"]

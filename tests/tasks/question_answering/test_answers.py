@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from spanbert_jax.config.tasks import MrqaConfig, SquadConfig
+from spanbert_jax.corpus.tokenizers import load_tokenizer
 from spanbert_jax.corpus.tokenizers.sentence_piece import train_sentencepiece
 from spanbert_jax.data.batch import TaskBatch
 from spanbert_jax.errors import UserError
@@ -59,6 +60,43 @@ def test_the_original_puts_words_together_with_single_spaces(word_pieces):
     task = load_task(SquadConfig(answer_text="original"))
     question = Question("q", "who", CONTEXT)
     assert ask(task, [question], word_pieces, [(1, 3)]).predictions[0].text == "Ada Lovelace"
+
+
+def places_of(context, peak, tokenizer, **options):
+    """Of each candidate: its text, and what stands at its place."""
+    task = load_task(SquadConfig(**options))
+    question = Question("q", "who", context)
+    verdict = ask(task, [question], tokenizer, [peak])
+    (shown,) = task.described([question], verdict, tables={})
+    return [(each["text"], context[each["start"] : each["end"]]) for each in shown["n_best"]]
+
+
+@pytest.mark.parametrize(
+    "context, peak, text, at_its_place",
+    [
+        (CONTEXT, (1, 3), "Ada Lovelace", "Ada  Lovelace"),
+        # The second half of a word, which can be laid beside it.
+        (CONTEXT, (3, 3), "lace", "lace"),
+        # The parts of I with a dot are two letters once it is lowercased: whole words.
+        ("by \u0130,\t(Ada) wrote", (0, 2), "by \u0130,", "by \u0130,"),
+        ("by  Ada\t(\u0130) ,", (2, 3), "(\u0130)", "(\u0130)"),
+    ],
+)
+def test_the_place_of_an_original_answer_is_that_of_its_text_but_for_what_parts_words(
+    word_pieces, context, peak, text, at_its_place
+):
+    places = places_of(context, peak, word_pieces, answer_text="original")
+    assert places[0] == (text, at_its_place)
+    for shown, there in places:
+        assert shown == " ".join(re.findall("[^ \t\r\n\u202f]+", there))
+
+
+def test_the_place_of_an_answer_holds_no_space_that_a_tokenizer_counts_to_its_word(
+    train_byte_level, tmp_path
+):
+    file = train_byte_level(tmp_path, [CONTEXT] * 20, vocab_size=300)
+    for shown, there in places_of(CONTEXT, (1, 2), load_tokenizer(file)):
+        assert shown == there
 
 
 def test_the_original_text_is_refused_without_word_pieces():

@@ -101,6 +101,16 @@ def test_predictions_are_written_in_the_official_form(read, tokenizer):
     assert verdict.scores[TASK.metric] == 100.0
 
 
+def test_predictions_are_of_the_19_relations(read, tmp_path):
+    examples = read(TRAIN)
+    file = tmp_path / "proposed_answers.txt"
+    file.write_text("1\tCause-Effect(e2,e1)\n2\tOther\n")
+    assert TASK.read_predictions(str(file), examples).scores["accuracy"] == 50.0
+    file.write_text("1\tCause-Effect(e2, e1)\n2\tOther\n")
+    with pytest.raises(UserError, match=r"txt:1: .* the nearest one is Cause-Effect\(e2,e1\)"):
+        TASK.read_predictions(str(file), examples)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

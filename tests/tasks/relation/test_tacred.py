@@ -202,6 +202,23 @@ def test_predictions_of_another_data_set_are_refused(write, tmp_path: Path, reco
         task.read_predictions(str(file), examples)
 
 
+def test_a_predicted_relation_that_there_is_not_is_refused_and_not_counted_as_a_mistake(
+    write, tmp_path: Path, record, unrelated
+):
+    task = Tacred(TacredConfig())
+    examples = task.read(write(record(), unrelated), training=False).examples
+    file = tmp_path / "predictions.txt"
+    file.write_text("titel:of\nno_relation\n")
+    with pytest.raises(UserError, match="predictions.txt:1: .*found 'titel:of'; .* is title:of"):
+        task.read_predictions(str(file), examples)
+    file.write_text("r0\ttitle:of\nr1\txyz\n")
+    with pytest.raises(UserError, match="2: .*'xyz'; they are no_relation, title:of"):
+        task.read_predictions(str(file), examples)
+    # Rare ones may be in the training data alone.
+    tables = {"labels": ["no_relation", "xyz"]}
+    assert task.read_predictions(str(file), examples, tables=tables).scores["precision"] == 50.0
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -1,6 +1,7 @@
 """Tagging by words and by spans: rows, loss, decoding, files, and one sentence."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -202,6 +203,26 @@ def test_predictions_are_read_back_and_those_of_another_data_set_refused(write, 
         task.read_predictions(other, examples)
     with pytest.raises(UserError, match="each of 5 words, found 1 lines"):
         task.read_predictions(write("Ada O\n", "p.conll"), examples)
+
+
+def test_types_and_words_with_spaces_are_one_column_each_and_are_read_back(
+    write, tokenizer, task_of
+):
+    task = task_of("bio")
+    sentence = {"tokens": ["New York", "went"], "tags": ["B-creative work", "O"]}
+    path = write(json.dumps(sentence) + "\n", "train.jsonl")
+    examples, tables, rows = rows_of(task, path, tokenizer)
+    verdict = task.judge(examples, rows, [perfect(row, tables) for row in rows], tables=tables)
+    (file,) = task.prediction_files(examples, verdict, tables=tables).values()
+    assert file == "New_York B-creative_work B-creative_work\nwent O O\n\n"
+    predictions = write(file, "p.conll")
+    read = task.read_predictions(predictions, examples)
+    assert read.predictions[0].tags == ["B-creative work", "O"]
+    assert read.scores == verdict.scores and read.scores["f1"] == 100.0
+    # Of sentences without tags, the checkpoint knows the types.
+    untagged = [each._replace(tags=None) for each in examples]
+    read = task.read_predictions(predictions, untagged, tables=tables)
+    assert read.predictions[0].found[0].entity.type == "creative work"
 
 
 def test_text_is_cut_into_words_whose_entities_are_named_by_characters(tokenizer, task_of):
