@@ -177,6 +177,11 @@ def test_submission_files_are_written_where_there_is_a_server(
     (file,) = (run / "evaluations" / "test" / "submission").iterdir()
     assert file.name == "RTE.tsv"
     assert file.read_text().splitlines()[0] == "index\tprediction"
+    # As after the best checkpoint was another one.
+    submission = file.read_text()
+    file.write_text("of an earlier step")
+    assert main(["evaluate", str(run), "--task.dev", str(test)]) == 0
+    assert file.read_text() == submission
     assert "task squad has no submission format" in refused(capsys, str(fresh), "--submission")
     assert not (fresh / "evaluations").exists()
     message = refused(capsys, str(run), "--task.glue-task", "wnli")
