@@ -110,8 +110,10 @@ def _go(
 ) -> int:
     """Every run that is not done yet, then what they came to."""
     from spanbert_jax.commands.task_grid import Grid
+    from spanbert_jax.training.processes import together
 
     grid = Grid(config, metric=data.task.metric)
+    together(grid.begin)
     for each in runs:
         result = grid.result_of(each) or _one_run(each.config, start, data, stop, activity)
         if result is None:

@@ -52,19 +52,25 @@ def best_of_grid(run_dir: epath.PathLike) -> epath.Path:
     """The folder of a grid's best run; any other folder is itself.
 
     Raises:
-        UserError: grid.json is none.
+        UserError: grid.json is none, or no run of the grid is done.
     """
     folder = epath.Path(run_dir)
     file = folder / GRID_FILE
     if (folder / CHECKPOINT_FOLDER).exists() or not file.exists():
         return folder
     try:
-        return folder / json.loads(file.read_text())["best"]
+        best = json.loads(file.read_text())["best"]
+        if best is not None:
+            return folder / best
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{file}: must say which run of the grid is the best, found {error!r}; run the grid "
             "again, or name the folder of one of its runs"
         ) from error
+    raise UserError(
+        f"{folder}: must be a grid with a run that is done, found none yet; run the grid's own "
+        "command again, which goes on with it"
+    )
 
 
 def check_resumable(run_dir: epath.PathLike, config: RunConfig) -> None:

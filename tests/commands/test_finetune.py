@@ -17,7 +17,8 @@ import pytest
 
 from spanbert_jax.__main__ import main
 from spanbert_jax.commands import finetune, task_run
-from spanbert_jax.commands.task_grid import runs_of
+from spanbert_jax.commands.task_grid import Grid, runs_of
+from spanbert_jax.commands.task_run import Result
 from spanbert_jax.config import (
     DataConfig,
     FinetuneConfig,
@@ -27,7 +28,7 @@ from spanbert_jax.config import (
 )
 from spanbert_jax.config.files import load_config
 from spanbert_jax.config.json import to_json
-from spanbert_jax.config.tasks import SquadConfig
+from spanbert_jax.config.tasks import SquadConfig, TaskConfig
 from spanbert_jax.corpus.tokenizers import SPECIAL_PIECES, load_tokenizer
 from spanbert_jax.errors import INTERRUPTED, UserError
 from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, saved_steps
@@ -476,6 +477,22 @@ def test_a_task_of_a_users_own_file_is_learnt_like_any_other(
     assert load_run(tmp_path / "run").config.task == task
 
 
+def test_a_task_of_a_users_own_may_hold_lists_and_dicts(tmp_path: Path) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Listing(TaskConfig):
+        words: list = dataclasses.field(default_factory=list)
+        weights: dict = dataclasses.field(default_factory=dict)
+
+    task = Listing(words=["golden"], weights={"golden": 2.0})
+    asked = FinetuneConfig(workdir=str(tmp_path / "grid"), task=task, seeds=2)
+    grid = Grid(asked, metric="accuracy")
+    (tmp_path / "grid").mkdir()
+    for run, score in zip(runs_of(asked), (70.0, 80.0), strict=True):
+        grid.add(run, Result(1, score, {"accuracy": score}, {}))
+    assert grid.best.name == read_json(tmp_path / "grid" / "grid.json")["best"]
+    assert grid.best.seed == 43
+
+
 def test_a_model_of_two_classes_learns_a_task_of_three(
     config: FinetuneConfig, uninterrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -567,6 +584,24 @@ def test_a_grid_and_a_single_run_share_no_folder(config: FinetuneConfig, tmp_pat
         finetune.run(grid)
     with pytest.raises(UserError, match="of a single run, found a grid; use another --workdir"):
         finetune.run(dataclasses.replace(config, workdir=str(tmp_path / "grid")))
+
+
+def test_a_grid_that_was_stopped_in_its_first_run_keeps_its_folder(
+    config: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = dataclasses.replace(config.training, num_epochs=0.25)
+    single = dataclasses.replace(config, workdir=str(tmp_path / "grid"), training=training)
+    grid = dataclasses.replace(single, seeds=2)
+    with monkeypatch.context() as patched:
+        patched.setattr(task_run, "ReadAhead", stop_at_step(2))
+        assert finetune.run(grid) == INTERRUPTED
+    assert read_json(tmp_path / "grid" / "grid.json") == {
+        "metric": "accuracy", "best": None, "scores": {}, "runs": [],
+    }  # fmt: skip
+    with pytest.raises(UserError, match="of a single run, found a grid; use another --workdir"):
+        finetune.run(single)
+    assert finetune.run(grid) == 0
+    assert len(read_json(tmp_path / "grid" / "grid.json")["runs"]) == 2
 
 
 def test_other_training_data_are_no_way_to_go_on(
