@@ -390,17 +390,22 @@ def test_the_grid_of_the_paper_with_five_seeds_is_fifty_runs(config: FinetuneCon
     assert {run.seed for run in runs} == {42, 43, 44, 45, 46}
 
 
-def test_the_threshold_that_dev_gave_is_kept_with_the_checkpoint_and_used_by_evaluate(
-    config: FinetuneConfig, tmp_path: Path
-) -> None:
-    for name, number in (("train", 64), ("dev", 24), ("other", 24)):
-        write_questions(tmp_path / f"{name}.json", number, seed=number + len(name))
+def of_questions(config: FinetuneConfig, folder: Path) -> FinetuneConfig:
+    """A run in folder/run of 16 steps over folder/train.json, dev.json every four."""
+    write_questions(folder / "train.json", 64, seed=69)
+    write_questions(folder / "dev.json", 24, seed=27)
     task = SquadConfig(
-        train=str(tmp_path / "train.json"), dev=str(tmp_path / "dev.json"), max_length=16,
+        train=str(folder / "train.json"), dev=str(folder / "dev.json"), max_length=16,
         unanswerable=True,
     )  # fmt: skip
     training = dataclasses.replace(config.training, num_epochs=2, evaluations_per_epoch=2)
-    one = dataclasses.replace(config, task=task, training=training, workdir=str(tmp_path / "run"))
+    return dataclasses.replace(config, task=task, training=training, workdir=str(folder / "run"))
+
+
+def test_the_threshold_that_dev_gave_is_kept_with_the_checkpoint_and_used_by_evaluate(
+    config: FinetuneConfig, tmp_path: Path
+) -> None:
+    one = of_questions(config, tmp_path)
     assert finetune.run(one) == 0
     results, run = read_json(tmp_path / "run" / "results.json"), load_run(tmp_path / "run")
     assert run.step == results["step"]
@@ -412,6 +417,7 @@ def test_the_threshold_that_dev_gave_is_kept_with_the_checkpoint_and_used_by_eva
 
     # Another file than it was tuned on, whose own best threshold is another one.
     other = str(tmp_path / "other.json")
+    write_questions(tmp_path / "other.json", 24, seed=29)
     assert main(["evaluate", one.workdir, "--task.dev", other]) == 0
     folder = tmp_path / "run" / "evaluations" / "other"
     scores = read_json(folder / "scores.json")
@@ -424,6 +430,20 @@ def test_the_threshold_that_dev_gave_is_kept_with_the_checkpoint_and_used_by_eva
         key for key, value in odds.items() if value > threshold
     }
     assert 0 < sum(map(bool, answers.values())) < len(answers)
+
+
+def test_a_run_that_goes_on_saves_the_threshold_it_had_until_the_next_evaluation(
+    config: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = dataclasses.replace(config.checkpoint, every_steps=7, keep_latest=9)
+    one = dataclasses.replace(of_questions(config, tmp_path), checkpoint=keep)
+    with monkeypatch.context() as patched:
+        patched.setattr(task_run, "ReadAhead", stop_at_step(6))
+        assert finetune.run(one) == INTERRUPTED
+    assert finetune.run(one) == 0
+    # Dev was scored at step 4, and again at step 8.
+    before, after = (load_run(tmp_path / "run", step=step).settings for step in (6, 7))
+    assert before == after and set(after) == {"null_threshold"}
 
 
 def test_weights_of_hugging_face_and_their_import_begin_as_a_run_with_the_same_weights(
