@@ -432,6 +432,36 @@ def test_the_threshold_that_dev_gave_is_kept_with_the_checkpoint_and_used_by_eva
     assert 0 < sum(map(bool, answers.values())) < len(answers)
 
 
+def test_what_is_left_out_or_cut_is_counted_and_shown(
+    config: FinetuneConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = of_questions(config, tmp_path)
+    content = read_json(tmp_path / "train.json")
+    nowhere, half_found, long = (content["data"][0]["paragraphs"][i]["qas"][0] for i in (1, 3, 5))
+    missing = {"text": "silver", "answer_start": 0}
+    nowhere["answers"] = [missing]
+    half_found["answers"].append(missing)
+    long["question"] = "golden " * 20
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    content = read_json(tmp_path / "dev.json")
+    content["data"][0]["paragraphs"][2]["context"] = ""
+    (tmp_path / "dev.json").write_text(json.dumps(content))
+    training = dataclasses.replace(one.training, num_epochs=0.1)
+    assert finetune.run(dataclasses.replace(one, training=training)) == 0
+    said = capsys.readouterr().err
+    assert (
+        f"{tmp_path}/train.json: 63 examples\n"
+        "  1 question: their answer is not in their context where the file says; not trained on "
+        "(train-1)\n"
+        "  1 question: some of their answers are not in their context where the file says; trained "
+        "on with another one (train-3)\n"
+        f"{tmp_path}/train.json: of its rows\n"
+        "  1 question: longer than 9 tokens; the rest is cut off\n"
+        f"{tmp_path}/dev.json: 24 examples\n"
+        "  1 question: their context is empty; answered with nothing (dev-2)\n"
+    ) in said
+
+
 def test_a_run_that_goes_on_saves_the_threshold_it_had_until_the_next_evaluation(
     config: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
