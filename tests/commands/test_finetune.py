@@ -31,7 +31,7 @@ from spanbert_jax.config.json import to_json
 from spanbert_jax.config.tasks import SquadConfig, TaskConfig
 from spanbert_jax.corpus.tokenizers import SPECIAL_PIECES, load_tokenizer
 from spanbert_jax.errors import INTERRUPTED, UserError
-from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, saved_steps
+from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, newest_step, saved_steps
 from spanbert_jax.training.saved_run import load_run
 from spanbert_jax.weights.loading import read_pretrained
 from spanbert_jax.weights.matching import tensors_from
@@ -654,20 +654,71 @@ def test_a_grid_that_was_stopped_in_its_first_run_keeps_its_folder(
     assert len(read_json(tmp_path / "grid" / "grid.json")["runs"]) == 2
 
 
-def test_other_training_data_are_no_way_to_go_on(
-    config: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_a_run_goes_on_with_the_data_that_it_began_with_alone(
+    config: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str
 ) -> None:
-    train = tmp_path / "train.jsonl"
-    write_examples(train, 40, seed=4)
-    task = dataclasses.replace(config.task, train=str(train))
-    stopped = dataclasses.replace(config, task=task, workdir=str(tmp_path / "run"))
+    run = tmp_path / "run"
+    stopped = with_own_data(config, tmp_path, workdir=run)
     with monkeypatch.context() as patched:
         patched.setattr(task_run, "ReadAhead", stop_at_step(3))
         assert finetune.run(stopped) == INTERRUPTED
-    same_texts = train.read_text()
-    write_examples(train, 40, seed=5)
-    with pytest.raises(UserError, match="goes on with the rows that it began with, found others"):
+    path = tmp_path / f"{split}.jsonl"
+    before = path.read_text()
+    refusal = f"--task.{split} {path}: must hold the data that the run in {run} began with, found"
+    # Other texts, and the same ones with another answer.
+    for content in (before.replace("golden", "winter", 1), before.replace('"yes"', '"no"', 1)):
+        path.write_text(content)
+        with pytest.raises(UserError, match=f"{refusal} others; put the old file back, or start"):
+            finetune.run(stopped)
+    assert newest_step(run) == 3
+
+    path.write_text(before)
+    assert finetune.run(stopped) == 0
+    path.write_text(before.replace('"yes"', '"no"', 1))
+    with pytest.raises(UserError, match=refusal):
         finetune.run(stopped)
-    train.write_text(same_texts.replace('"yes"', '"no"', 1))
+
+
+def test_a_grid_mixes_no_two_data_sets(config: FinetuneConfig, tmp_path: Path) -> None:
+    one = dataclasses.replace(with_own_data(config, tmp_path, workdir=tmp_path / "run"), seeds=2)
+    assert finetune.run(one) == 0
+    write_examples(tmp_path / "dev.jsonl", 16, seed=7)
+    # Those that are done come last.
+    more = dataclasses.replace(one, training=dataclasses.replace(one.training, seed=41), seeds=3)
+    with pytest.raises(UserError, match="dev.jsonl: must hold the data that the run in .*_seed42 "):
+        finetune.run(more)
+    assert not list(tmp_path.glob("run/*_seed41"))
+
+
+def test_of_a_run_of_an_earlier_version_a_checkpoint_tells_what_it_was_trained_on(
+    config: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    one = with_own_data(config, tmp_path, workdir=tmp_path / "run")
+    with monkeypatch.context() as patched:
+        patched.setattr(task_run, "ReadAhead", stop_at_step(3))
+        assert finetune.run(one) == INTERRUPTED
+    (tmp_path / "run" / "data.json").unlink()
+    before = (tmp_path / "train.jsonl").read_text()
+    write_examples(tmp_path / "train.jsonl", 40, seed=5)
     with pytest.raises(UserError, match="goes on with the rows that it began with, found others"):
-        finetune.run(stopped)
+        finetune.run(one)
+
+    (tmp_path / "train.jsonl").write_text(before)
+    assert finetune.run(one) == 0
+    write_examples(tmp_path / "dev.jsonl", 16, seed=7)
+    capsys.readouterr()
+    assert finetune.run(one) == 0
+    assert "best on dev, step" in capsys.readouterr().out
+
+
+def with_own_data(config: FinetuneConfig, folder: Path, *, workdir: Path) -> FinetuneConfig:
+    """A run of five steps over folder/train.jsonl and folder/dev.jsonl."""
+    write_examples(folder / "train.jsonl", 40, seed=4)
+    write_examples(folder / "dev.jsonl", 16, seed=6)
+    task = dataclasses.replace(
+        config.task, train=str(folder / "train.jsonl"), dev=str(folder / "dev.jsonl")
+    )
+    training = dataclasses.replace(config.training, num_epochs=1)
+    return dataclasses.replace(config, task=task, training=training, workdir=str(workdir))
