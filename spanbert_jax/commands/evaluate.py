@@ -3,6 +3,7 @@
 predictions in official formats, submission/, scores.json
 """
 
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -49,6 +50,9 @@ def run(config: EvaluateConfig) -> int:
     out = as_path(config.out) if config.out else default_folder(folder, config)
     asked = what_is_asked(config)
     check_free(out, asked)
+    if not config.predictions and (out / SUBMISSION_FOLDER).exists():
+        # Of another checkpoint, perhaps, than the scores that will lie beside it: written anew too.
+        config = dataclasses.replace(config, submission=True)
     if config.submission:
         _check_submission(config)
     with open_console(0) as console:

@@ -12,6 +12,7 @@ from typing import Any
 from etils import epath
 
 from spanbert_jax.config.evaluate import EvaluateConfig
+from spanbert_jax.config.tasks import TaskConfig
 from spanbert_jax.corpus.files import as_path, write_texts
 from spanbert_jax.errors import UserError
 from spanbert_jax.weights.new_folder import check_new, new_folder
@@ -26,12 +27,23 @@ def default_folder(run_dir: epath.Path, config: EvaluateConfig) -> epath.Path:
 
     --task.dev data/dev.json --step 70 -> evaluations/dev-step70
     --task.dev tfds:glue/rte@validation --tune -> evaluations/tfds_glue_rte_validation-tuned
+    --task.dev NewsQA.jsonl.gz --task.half test -> evaluations/NewsQA-half_test
     """
-    parts = [_stem(config.task.dev)]
+    parts = [_stem(config.task.dev), *_part_of_dev(config.task)]
     parts += [_stem(config.predictions)] if config.predictions else []
     parts += [f"step{config.step}"] if config.step is not None else []
     parts += ["tuned"] if config.tune else []
     return run_dir / EVALUATIONS_FOLDER / "-".join(parts)
+
+
+def _part_of_dev(task: TaskConfig) -> list[str]:
+    """MrqaConfig(half="test") -> ["half_test"]; nothing of fields that are left as they are."""
+    values = {
+        field.name: getattr(task, field.name)
+        for field in dataclasses.fields(task)
+        if getattr(task, field.name) != field.default
+    }
+    return [f"{name}_{values[name]}" for name in task.part_of_dev if name in values]
 
 
 def _stem(path: str) -> str:

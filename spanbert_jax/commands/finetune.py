@@ -95,9 +95,9 @@ def _tune(config: FinetuneConfig, activity: Activity) -> int:
                 load_task(config.task), tokenizer=start.tokenizer, say=console.message
             )
         )
-        rows = {"train": data.train.rows.fingerprint, "dev": data.dev.rows.fingerprint}
-        facts = {"code of the task": data.task.code_digest, **rows}
+        facts = {"code of the task": data.task.code_digest, **data.fingerprints}
         check_same_run(config, facts, weights=start.params)
+        together(lambda: _check_same_data(runs, data))
         return _go(config, runs, start, data, stop, activity)
 
 
@@ -111,8 +111,10 @@ def _go(
 ) -> int:
     """Every run that is not done yet, then what they came to."""
     from spanbert_jax.commands.task_grid import Grid
+    from spanbert_jax.training.processes import together
 
     grid = Grid(config, metric=data.task.metric)
+    together(grid.begin)
     for each in runs:
         result = grid.result_of(each) or _one_run(each.config, start, data, stop, activity)
         if result is None:
@@ -166,7 +168,9 @@ def _one_run(
     ):
         with tempfile.TemporaryDirectory() as folder:
             name = start.tokenizer.save(folder)
-            claim_together(config, tokenizer_file=epath.Path(folder) / name)
+            # What it began with stays, also where an earlier version has not said it.
+            begins_with = data.fingerprints if newest is None else None
+            claim_together(config, tokenizer_file=epath.Path(folder) / name, data=begins_with)
         task_run = TaskRun(config, start, data, console=console, activity=activity)
         console.message(task_run.opening)
         if changes:
@@ -197,10 +201,27 @@ def _check_one_kind(config: FinetuneConfig) -> None:
 
 def _check_resumable(config: FinetuneConfig) -> None:
     """Raise `UserError` where a run has begun with another task, optimizer or weights."""
+    if _has_begun(config):
+        run_folder.check_resumable(config.workdir, config)
+
+
+def _check_same_data(runs: Iterable["GridRun"], data: "TaskData") -> None:
+    """Raise `UserError` where a run has begun, or is done, with other data: its scores and those to
+    come would not compare.
+    """
+    task = data.task.config
+    beside = [f"{flag} {path}" for flag, path in task.files.items() if flag != "--task.train"]
+    files = {"train": f"--task.train {task.train}", "dev": ", ".join(beside)}
+    for each in runs:
+        if _has_begun(each.config):
+            run_folder.check_same_data(each.config.workdir, data.fingerprints, files=files)
+
+
+def _has_begun(config: FinetuneConfig) -> bool:
+    """Whether a run has anything to go on from, or is done."""
     from spanbert_jax.commands.task_run import RESULTS_FILE
     from spanbert_jax.training.checkpoint import newest_step
 
     # Of a grid, only the best run that is done has a checkpoint.
     is_done = (epath.Path(config.workdir) / RESULTS_FILE).exists()
-    if is_done or newest_step(config.workdir) is not None:
-        run_folder.check_resumable(config.workdir, config)
+    return is_done or newest_step(config.workdir) is not None

@@ -15,7 +15,7 @@ from spanbert_jax.config import FinetuneConfig
 from spanbert_jax.corpus.files import write_json
 from spanbert_jax.training.checkpoint import delete_checkpoints, newest_step
 from spanbert_jax.training.processes import is_first, wait_for_all
-from spanbert_jax.training.run_folder import GRID_FILE
+from spanbert_jax.training.run_folder import GRID_FILE, not_writable
 
 
 class GridRun(NamedTuple):
@@ -59,7 +59,23 @@ class Grid:
     def __init__(self, config: FinetuneConfig, *, metric: str) -> None:
         self._config = config
         self._metric = metric
-        self._results: dict[GridRun, Result] = {}
+        # By name: a run holds a config, and one of a user's task may hold lists, which hash not.
+        self._done: dict[str, tuple[GridRun, Result]] = {}
+
+    def begin(self) -> None:
+        """Mark the folder of a grid as one, before any run is done.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        folder = epath.Path(self._config.workdir)
+        if not (self._config.is_grid and is_first()) or (folder / GRID_FILE).exists():
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / GRID_FILE, self._content())
+        except OSError as error:
+            raise not_writable(folder, error) from error
 
     def result_of(self, run: GridRun) -> Result | None:
         """What a run came to, if it is done."""
@@ -68,9 +84,9 @@ class Grid:
 
     def add(self, run: GridRun, result: Result) -> None:
         """Take the result of a run; keep the better checkpoint of it and the best one before."""
-        before = self.best if self._results else None
-        self._results[run] = result
-        loser = None if before in (None, run) else before if self.best is run else run
+        before = self.best if self._done else None
+        self._done[run.name] = run, result
+        loser = None if before in (None, run) else before if self.best == run else run
         if is_first():
             if loser is not None:
                 delete_checkpoints(loser.config.workdir)
@@ -81,7 +97,11 @@ class Grid:
     @property
     def best(self) -> GridRun:
         """The run with the highest score on dev, the first of equal ones."""
-        return max(self._results, key=lambda run: _rank(self._results[run].score))
+        return self._best[0]
+
+    @property
+    def _best(self) -> tuple[GridRun, Result]:
+        return max(self._done.values(), key=lambda done: _rank(done[1].score))
 
     @property
     def keeps_best(self) -> bool:
@@ -95,22 +115,23 @@ class Grid:
         wait_for_all("a run is open again")
 
     def _content(self) -> dict[str, Any]:
+        best, result = self._best if self._done else (None, None)
         return {
             "metric": self._metric,
-            "best": self.best.name,
-            "scores": self._results[self.best].scores,
+            "best": best and best.name,
+            "scores": result.scores if result else {},
             "runs": [
                 {"name": run.name, "learning_rate": run.learning_rate,
                  "batch_size": run.batch_size, "seed": run.seed, "score": result.score}
-                for run, result in self._results.items()
+                for run, result in self._done.values()
             ],
         }  # fmt: skip
 
     def report(self) -> str:
         """The table of a grid, and the scores of its best run."""
-        best = self._results[self.best]
+        run, best = self._best
         scores = " · ".join(f"{name} {value:.2f}" for name, value in best.scores.items())
-        folder = self.best.config.workdir
+        folder = run.config.workdir
         lines = [] if not self._config.is_grid else [*self._table(), ""]
         lines += [
             f"best on dev, step {best.step:,}: {scores}",
@@ -125,7 +146,7 @@ class Grid:
         "learning rate  batch  runs  f1 mean  spread   best"
         """
         cells: dict[tuple[float, int], list[float]] = {}
-        for run, result in self._results.items():
+        for run, result in self._done.values():
             cells.setdefault((run.learning_rate, run.batch_size), []).append(result.score)
         title = f"{self._metric} mean"
         lines = [f"learning rate  batch  runs  {title:>{len(title)}}  spread    best"]

@@ -21,7 +21,13 @@ from spanbert_jax.tasks.objective import objective_of
 from spanbert_jax.tasks.splits import TaskData, TaskSplit, judge
 from spanbert_jax.tasks.task import Settings, Task, Verdict
 from spanbert_jax.training.activity import COMPILING, TRAINING, Activity
-from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, Ranking, TaskOrigin
+from spanbert_jax.training.checkpoint import (
+    Checkpoints,
+    DataPosition,
+    Ranking,
+    TaskOrigin,
+    saved_step,
+)
 from spanbert_jax.training.compiling import Compiler, OfManyShapes
 from spanbert_jax.training.console import Console
 from spanbert_jax.training.fine_tuning import (
@@ -124,7 +130,8 @@ class TaskRun:
             )  # fmt: skip
         self._train_step = OfManyShapes(self._assembly.train_step)
         self._eval_step = OfManyShapes(self._assembly.eval_step)
-        self._verdict = Verdict(None, {}, {})
+        # What the last evaluation tuned.
+        self._settings: Settings = {}
 
     @property
     def num_steps(self) -> int:
@@ -216,6 +223,8 @@ class TaskRun:
                     f"with, found others in --task.train {self._config.task.train}; put the file "
                     "back, or start a new run in another --workdir"
                 )
+            # Until the next evaluation, what is saved is used with these.
+            self._settings = saved_step(self._config.workdir, found.step).item("settings")
             say(f"going on from the checkpoint of step {found.step:,}")
             return Progress(found.step, found.state)
         state = self._assembly.init()
@@ -263,7 +272,7 @@ class TaskRun:
             batches=batches,
             evaluate=self._evaluate,
             position=lambda step: DataPosition(step * size, length),
-            settings=lambda step: self._verdict.settings,
+            settings=lambda step: self._settings,
             evaluates_start=False,
             saves_best=True,
             diagnose=self._assembly.diagnose,
@@ -272,11 +281,12 @@ class TaskRun:
         )
 
     def _evaluate(self, step: int, state: TrainState) -> dict[str, float]:
-        self._verdict = self._judge(state.params, None)
+        verdict = self._judge(state.params, None)
+        self._settings = verdict.settings
         # How many examples there are is no score of this step.
         return {
             DEV + name: value
-            for name, value in self._verdict.scores.items()
+            for name, value in verdict.scores.items()
             if not name.endswith("total")
         }
 

@@ -25,7 +25,8 @@ class EvaluateConfig:
     """Folder for predictions and scores.json; by default evaluations/FILE in the folder of the
     run."""
     submission: bool = False
-    """Write the files that the benchmark's server takes too, into submission/."""
+    """Write the files that the benchmark's server takes too, into submission/; a later evaluation
+    in the same folder writes them anew without being asked."""
     predictions: str = ""
     """Score this file of predictions in place of the model's; no model is run."""
     tune: bool = False

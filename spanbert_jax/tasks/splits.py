@@ -2,11 +2,16 @@
 with their rows; predictions and scores.
 """
 
+import dataclasses
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import jax
+import numpy as np
 
 from spanbert_jax.corpus.tokenizers import Tokenizer
 from spanbert_jax.data.batch import TaskBatch
@@ -23,6 +28,26 @@ class TaskSplit:
     examples: Sequence[Any]
     rows: RowBatches
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over rows and examples: rows that are not trained on have no answers."""
+        digest = hashlib.sha256(self.rows.fingerprint.encode())
+        for example in self.examples:
+            digest.update(json.dumps(example, default=_as_json, skipkeys=True).encode())
+        return digest.hexdigest()
+
+
+def _as_json(value: Any) -> Any:
+    """What of an example is no JSON, told the same by every process."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    # Of a task's own kind: its text may name an address in memory, which is another each time.
+    return type(value).__name__
+
 
 @dataclass(frozen=True)
 class TaskData:
@@ -32,6 +57,11 @@ class TaskData:
     tables: Tables
     train: TaskSplit
     dev: TaskSplit
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """By split: what is trained on, and what checkpoints are compared on."""
+        return {"train": self.train.rows.fingerprint, "dev": self.dev.fingerprint}
 
 
 def read_task_data(

@@ -11,7 +11,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -259,8 +259,12 @@ def _digest(*contents: bytes) -> str:
     return hashlib.sha256(b"\0".join(contents)).hexdigest()[:12]
 
 
-def claim_together(config: RunConfig, *, tokenizer_file: epath.Path) -> None:
+def claim_together(
+    config: RunConfig, *, tokenizer_file: epath.Path, data: Mapping[str, str] | None = None
+) -> None:
     """The first process claims the run's folder; the others see that it is the same folder.
+
+    data: fingerprints to keep there, as of `run_folder.claim`.
 
     Raises:
         UserError: it cannot be written, or is not one folder for all hosts.
@@ -269,7 +273,7 @@ def claim_together(config: RunConfig, *, tokenizer_file: epath.Path) -> None:
 
     def claim() -> None:
         if is_first():
-            run_folder.claim(folder, config, tokenizer_file=tokenizer_file)
+            run_folder.claim(folder, config, tokenizer_file=tokenizer_file, data=data)
 
     together(claim)
     together(lambda: None if is_first() else _check_shared(folder, config))

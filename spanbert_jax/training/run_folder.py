@@ -1,10 +1,12 @@
 """A run's folder: its config, its tokenizer, its checkpoints. What resuming may not change.
 
-config.json  tokenizer/  checkpoints/  damaged/  metrics.jsonl  tensorboard/  report.html
+config.json  data.json  tokenizer/  checkpoints/  damaged/  metrics.jsonl  tensorboard/
+report.html
 """
 
 import json
 import os
+from collections.abc import Mapping
 
 from etils import epath
 
@@ -13,6 +15,8 @@ from spanbert_jax.config.json import ChangedField, RunConfig, changed_fields, fr
 from spanbert_jax.errors import UserError
 
 CONFIG_FILE = "config.json"
+DATA_FILE = "data.json"
+"""Fingerprints of what a run of fine-tuning is trained on, and compares its checkpoints on."""
 CHECKPOINT_FOLDER = "checkpoints"
 DAMAGED_FOLDER = "damaged"
 """Checkpoints that are not what was saved, out of the way of those that are."""
@@ -52,19 +56,25 @@ def best_of_grid(run_dir: epath.PathLike) -> epath.Path:
     """The folder of a grid's best run; any other folder is itself.
 
     Raises:
-        UserError: grid.json is none.
+        UserError: grid.json is none, or no run of the grid is done.
     """
     folder = epath.Path(run_dir)
     file = folder / GRID_FILE
     if (folder / CHECKPOINT_FOLDER).exists() or not file.exists():
         return folder
     try:
-        return folder / json.loads(file.read_text())["best"]
+        best = json.loads(file.read_text())["best"]
+        if best is not None:
+            return folder / best
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{file}: must say which run of the grid is the best, found {error!r}; run the grid "
             "again, or name the folder of one of its runs"
         ) from error
+    raise UserError(
+        f"{folder}: must be a grid with a run that is done, found none yet; run the grid's own "
+        "command again, which goes on with it"
+    )
 
 
 def check_resumable(run_dir: epath.PathLike, config: RunConfig) -> None:
@@ -83,6 +93,27 @@ def check_resumable(run_dir: epath.PathLike, config: RunConfig) -> None:
             f"changed {_listed(changes)}; put {'it' if len(changes) == 1 else 'them'} back, or "
             "start a new run in another --workdir"
         )
+
+
+def check_same_data(
+    run_dir: epath.PathLike, fingerprints: Mapping[str, str], *, files: Mapping[str, str]
+) -> None:
+    """Raise `UserError` where a run began with other data than those at hand.
+
+    A run of an earlier version kept no fingerprints. Its scores are taken as they are: nobody can
+    tell what they are of, and to refuse them would cost its results. Where it goes on, its
+    checkpoint tells other training data all the same.
+
+    files: by split, where its data come from, as it is typed.
+    """
+    path = epath.Path(run_dir) / DATA_FILE
+    began = json.loads(path.read_text()) if path.exists() else {}
+    for split, fingerprint in fingerprints.items():
+        if began.get(split, fingerprint) != fingerprint:
+            raise UserError(
+                f"{files[split]}: must hold the data that the run in {run_dir} began with, found "
+                "others; put the old file back, or start a new run in another --workdir"
+            )
 
 
 def check_not_imported(run_dir: epath.PathLike) -> None:
@@ -140,8 +171,16 @@ def not_writable(run_dir: epath.PathLike, found: object) -> UserError:
     )
 
 
-def claim(run_dir: epath.PathLike, config: RunConfig, *, tokenizer_file: epath.Path) -> None:
+def claim(
+    run_dir: epath.PathLike,
+    config: RunConfig,
+    *,
+    tokenizer_file: epath.Path,
+    data: Mapping[str, str] | None = None,
+) -> None:
     """Create the folder, prove that it can be written, and keep config and tokenizer in it.
+
+    data: fingerprints of what a run of fine-tuning reads, by split, for `check_same_data`.
 
     Raises:
         UserError: the folder cannot be written.
@@ -154,6 +193,8 @@ def claim(run_dir: epath.PathLike, config: RunConfig, *, tokenizer_file: epath.P
             if path.name != tokenizer_file.name:
                 # Of an earlier start that took no step: two tokenizers would be one too many.
                 path.unlink()
+        if data is not None:
+            write_whole(folder / DATA_FILE, (json.dumps(data, indent=2) + "\n").encode())
         write_whole(folder / CONFIG_FILE, to_json(config).encode())
     except OSError as error:
         raise not_writable(run_dir, error) from error

@@ -12,7 +12,13 @@ from spanbert_jax.commands.evaluation_folder import default_folder
 from spanbert_jax.commands.row_progress import RowProgress
 from spanbert_jax.config.evaluate import EvaluateConfig
 from spanbert_jax.config.files import load_module
-from spanbert_jax.config.tasks import GlueConfig, SquadConfig, TacredConfig, TaskConfig
+from spanbert_jax.config.tasks import (
+    GlueConfig,
+    MrqaConfig,
+    SquadConfig,
+    TacredConfig,
+    TaskConfig,
+)
 from spanbert_jax.config.tasks import task as task_configs
 from spanbert_jax.errors import UserError
 from spanbert_jax.weights.loading import read_pretrained
@@ -200,6 +206,11 @@ def test_submission_files_are_written_where_there_is_a_server(
     (file,) = (run / "evaluations" / "test" / "submission").iterdir()
     assert file.name == "RTE.tsv"
     assert file.read_text().splitlines()[0] == "index\tprediction"
+    # As after the best checkpoint was another one.
+    submission = file.read_text()
+    file.write_text("of an earlier step")
+    assert main(["evaluate", str(run), "--task.dev", str(test)]) == 0
+    assert file.read_text() == submission
     assert "task squad has no submission format" in refused(capsys, str(fresh), "--submission")
     assert not (fresh / "evaluations").exists()
     message = refused(capsys, str(run), "--task.glue-task", "wnli")
@@ -313,6 +324,19 @@ def test_help_lists_the_flags_of_the_task(squad, capsys):
 )
 def test_the_folder_is_named_by_what_is_asked(dev, others, name):
     config = EvaluateConfig(task=TaskConfig(dev=dev), **others)
+    assert default_folder(Path("run"), config) == Path("run/evaluations") / name
+
+
+@pytest.mark.parametrize(
+    "fields, name",
+    [
+        ({}, "NewsQA"),
+        ({"half": "test"}, "NewsQA-half_test"),
+        ({"half": "dev", "half_seed": 7}, "NewsQA-half_dev-half_seed_7"),
+    ],
+)
+def test_a_half_of_dev_has_a_folder_of_its_own(fields, name):
+    config = EvaluateConfig(task=MrqaConfig(dev="mrqa/NewsQA.jsonl.gz", **fields))
     assert default_folder(Path("run"), config) == Path("run/evaluations") / name
 
 

@@ -17,7 +17,8 @@ import pytest
 
 from spanbert_jax.__main__ import main
 from spanbert_jax.commands import finetune, task_run
-from spanbert_jax.commands.task_grid import runs_of
+from spanbert_jax.commands.task_grid import Grid, runs_of
+from spanbert_jax.commands.task_run import Result
 from spanbert_jax.config import (
     DataConfig,
     FinetuneConfig,
@@ -27,10 +28,10 @@ from spanbert_jax.config import (
 )
 from spanbert_jax.config.files import load_config
 from spanbert_jax.config.json import to_json
-from spanbert_jax.config.tasks import SquadConfig
+from spanbert_jax.config.tasks import SquadConfig, TaskConfig
 from spanbert_jax.corpus.tokenizers import SPECIAL_PIECES, load_tokenizer
 from spanbert_jax.errors import INTERRUPTED, UserError
-from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, saved_steps
+from spanbert_jax.training.checkpoint import Checkpoints, DataPosition, newest_step, saved_steps
 from spanbert_jax.training.saved_run import load_run
 from spanbert_jax.weights.loading import read_pretrained
 from spanbert_jax.weights.matching import tensors_from
@@ -389,17 +390,22 @@ def test_the_grid_of_the_paper_with_five_seeds_is_fifty_runs(config: FinetuneCon
     assert {run.seed for run in runs} == {42, 43, 44, 45, 46}
 
 
-def test_the_threshold_that_dev_gave_is_kept_with_the_checkpoint_and_used_by_evaluate(
-    config: FinetuneConfig, tmp_path: Path
-) -> None:
-    for name, number in (("train", 64), ("dev", 24), ("other", 24)):
-        write_questions(tmp_path / f"{name}.json", number, seed=number + len(name))
+def of_questions(config: FinetuneConfig, folder: Path) -> FinetuneConfig:
+    """A run in folder/run of 16 steps over folder/train.json, dev.json every four."""
+    write_questions(folder / "train.json", 64, seed=69)
+    write_questions(folder / "dev.json", 24, seed=27)
     task = SquadConfig(
-        train=str(tmp_path / "train.json"), dev=str(tmp_path / "dev.json"), max_length=16,
+        train=str(folder / "train.json"), dev=str(folder / "dev.json"), max_length=16,
         unanswerable=True,
     )  # fmt: skip
     training = dataclasses.replace(config.training, num_epochs=2, evaluations_per_epoch=2)
-    one = dataclasses.replace(config, task=task, training=training, workdir=str(tmp_path / "run"))
+    return dataclasses.replace(config, task=task, training=training, workdir=str(folder / "run"))
+
+
+def test_the_threshold_that_dev_gave_is_kept_with_the_checkpoint_and_used_by_evaluate(
+    config: FinetuneConfig, tmp_path: Path
+) -> None:
+    one = of_questions(config, tmp_path)
     assert finetune.run(one) == 0
     results, run = read_json(tmp_path / "run" / "results.json"), load_run(tmp_path / "run")
     assert run.step == results["step"]
@@ -411,6 +417,7 @@ def test_the_threshold_that_dev_gave_is_kept_with_the_checkpoint_and_used_by_eva
 
     # Another file than it was tuned on, whose own best threshold is another one.
     other = str(tmp_path / "other.json")
+    write_questions(tmp_path / "other.json", 24, seed=29)
     assert main(["evaluate", one.workdir, "--task.dev", other]) == 0
     folder = tmp_path / "run" / "evaluations" / "other"
     scores = read_json(folder / "scores.json")
@@ -423,6 +430,50 @@ def test_the_threshold_that_dev_gave_is_kept_with_the_checkpoint_and_used_by_eva
         key for key, value in odds.items() if value > threshold
     }
     assert 0 < sum(map(bool, answers.values())) < len(answers)
+
+
+def test_what_is_left_out_or_cut_is_counted_and_shown(
+    config: FinetuneConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = of_questions(config, tmp_path)
+    content = read_json(tmp_path / "train.json")
+    nowhere, half_found, long = (content["data"][0]["paragraphs"][i]["qas"][0] for i in (1, 3, 5))
+    missing = {"text": "silver", "answer_start": 0}
+    nowhere["answers"] = [missing]
+    half_found["answers"].append(missing)
+    long["question"] = "golden " * 20
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    content = read_json(tmp_path / "dev.json")
+    content["data"][0]["paragraphs"][2]["context"] = ""
+    (tmp_path / "dev.json").write_text(json.dumps(content))
+    training = dataclasses.replace(one.training, num_epochs=0.1)
+    assert finetune.run(dataclasses.replace(one, training=training)) == 0
+    said = capsys.readouterr().err
+    assert (
+        f"{tmp_path}/train.json: 63 examples\n"
+        "  1 question: their answer is not in their context where the file says; not trained on "
+        "(train-1)\n"
+        "  1 question: some of their answers are not in their context where the file says; trained "
+        "on with another one (train-3)\n"
+        f"{tmp_path}/train.json: of its rows\n"
+        "  1 question: longer than 9 tokens; the rest is cut off\n"
+        f"{tmp_path}/dev.json: 24 examples\n"
+        "  1 question: their context is empty; answered with nothing (dev-2)\n"
+    ) in said
+
+
+def test_a_run_that_goes_on_saves_the_threshold_it_had_until_the_next_evaluation(
+    config: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = dataclasses.replace(config.checkpoint, every_steps=7, keep_latest=9)
+    one = dataclasses.replace(of_questions(config, tmp_path), checkpoint=keep)
+    with monkeypatch.context() as patched:
+        patched.setattr(task_run, "ReadAhead", stop_at_step(6))
+        assert finetune.run(one) == INTERRUPTED
+    assert finetune.run(one) == 0
+    # Dev was scored at step 4, and again at step 8.
+    before, after = (load_run(tmp_path / "run", step=step).settings for step in (6, 7))
+    assert before == after and set(after) == {"null_threshold"}
 
 
 def test_weights_of_hugging_face_and_their_import_begin_as_a_run_with_the_same_weights(
@@ -474,6 +525,22 @@ def test_a_task_of_a_users_own_file_is_learnt_like_any_other(
     assert finetune.run(dataclasses.replace(config, task=task, workdir=str(tmp_path / "run"))) == 0
     assert read_json(tmp_path / "run" / "results.json")["score"] > 90.0
     assert load_run(tmp_path / "run").config.task == task
+
+
+def test_a_task_of_a_users_own_may_hold_lists_and_dicts(tmp_path: Path) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Listing(TaskConfig):
+        words: list = dataclasses.field(default_factory=list)
+        weights: dict = dataclasses.field(default_factory=dict)
+
+    task = Listing(words=["golden"], weights={"golden": 2.0})
+    asked = FinetuneConfig(workdir=str(tmp_path / "grid"), task=task, seeds=2)
+    grid = Grid(asked, metric="accuracy")
+    (tmp_path / "grid").mkdir()
+    for run, score in zip(runs_of(asked), (70.0, 80.0), strict=True):
+        grid.add(run, Result(1, score, {"accuracy": score}, {}))
+    assert grid.best.name == read_json(tmp_path / "grid" / "grid.json")["best"]
+    assert grid.best.seed == 43
 
 
 def test_a_model_of_two_classes_learns_a_task_of_three(
@@ -569,20 +636,89 @@ def test_a_grid_and_a_single_run_share_no_folder(config: FinetuneConfig, tmp_pat
         finetune.run(dataclasses.replace(config, workdir=str(tmp_path / "grid")))
 
 
-def test_other_training_data_are_no_way_to_go_on(
+def test_a_grid_that_was_stopped_in_its_first_run_keeps_its_folder(
     config: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = tmp_path / "train.jsonl"
-    write_examples(train, 40, seed=4)
-    task = dataclasses.replace(config.task, train=str(train))
-    stopped = dataclasses.replace(config, task=task, workdir=str(tmp_path / "run"))
+    training = dataclasses.replace(config.training, num_epochs=0.25)
+    single = dataclasses.replace(config, workdir=str(tmp_path / "grid"), training=training)
+    grid = dataclasses.replace(single, seeds=2)
+    with monkeypatch.context() as patched:
+        patched.setattr(task_run, "ReadAhead", stop_at_step(2))
+        assert finetune.run(grid) == INTERRUPTED
+    assert read_json(tmp_path / "grid" / "grid.json") == {
+        "metric": "accuracy", "best": None, "scores": {}, "runs": [],
+    }  # fmt: skip
+    with pytest.raises(UserError, match="of a single run, found a grid; use another --workdir"):
+        finetune.run(single)
+    assert finetune.run(grid) == 0
+    assert len(read_json(tmp_path / "grid" / "grid.json")["runs"]) == 2
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_a_run_goes_on_with_the_data_that_it_began_with_alone(
+    config: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str
+) -> None:
+    run = tmp_path / "run"
+    stopped = with_own_data(config, tmp_path, workdir=run)
     with monkeypatch.context() as patched:
         patched.setattr(task_run, "ReadAhead", stop_at_step(3))
         assert finetune.run(stopped) == INTERRUPTED
-    same_texts = train.read_text()
-    write_examples(train, 40, seed=5)
-    with pytest.raises(UserError, match="goes on with the rows that it began with, found others"):
+    path = tmp_path / f"{split}.jsonl"
+    before = path.read_text()
+    refusal = f"--task.{split} {path}: must hold the data that the run in {run} began with, found"
+    # Other texts, and the same ones with another answer.
+    for content in (before.replace("golden", "winter", 1), before.replace('"yes"', '"no"', 1)):
+        path.write_text(content)
+        with pytest.raises(UserError, match=f"{refusal} others; put the old file back, or start"):
+            finetune.run(stopped)
+    assert newest_step(run) == 3
+
+    path.write_text(before)
+    assert finetune.run(stopped) == 0
+    path.write_text(before.replace('"yes"', '"no"', 1))
+    with pytest.raises(UserError, match=refusal):
         finetune.run(stopped)
-    train.write_text(same_texts.replace('"yes"', '"no"', 1))
+
+
+def test_a_grid_mixes_no_two_data_sets(config: FinetuneConfig, tmp_path: Path) -> None:
+    one = dataclasses.replace(with_own_data(config, tmp_path, workdir=tmp_path / "run"), seeds=2)
+    assert finetune.run(one) == 0
+    write_examples(tmp_path / "dev.jsonl", 16, seed=7)
+    # Those that are done come last.
+    more = dataclasses.replace(one, training=dataclasses.replace(one.training, seed=41), seeds=3)
+    with pytest.raises(UserError, match="dev.jsonl: must hold the data that the run in .*_seed42 "):
+        finetune.run(more)
+    assert not list(tmp_path.glob("run/*_seed41"))
+
+
+def test_of_a_run_of_an_earlier_version_a_checkpoint_tells_what_it_was_trained_on(
+    config: FinetuneConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    one = with_own_data(config, tmp_path, workdir=tmp_path / "run")
+    with monkeypatch.context() as patched:
+        patched.setattr(task_run, "ReadAhead", stop_at_step(3))
+        assert finetune.run(one) == INTERRUPTED
+    (tmp_path / "run" / "data.json").unlink()
+    before = (tmp_path / "train.jsonl").read_text()
+    write_examples(tmp_path / "train.jsonl", 40, seed=5)
     with pytest.raises(UserError, match="goes on with the rows that it began with, found others"):
-        finetune.run(stopped)
+        finetune.run(one)
+
+    (tmp_path / "train.jsonl").write_text(before)
+    assert finetune.run(one) == 0
+    write_examples(tmp_path / "dev.jsonl", 16, seed=7)
+    capsys.readouterr()
+    assert finetune.run(one) == 0
+    assert "best on dev, step" in capsys.readouterr().out
+
+
+def with_own_data(config: FinetuneConfig, folder: Path, *, workdir: Path) -> FinetuneConfig:
+    """A run of five steps over folder/train.jsonl and folder/dev.jsonl."""
+    write_examples(folder / "train.jsonl", 40, seed=4)
+    write_examples(folder / "dev.jsonl", 16, seed=6)
+    task = dataclasses.replace(
+        config.task, train=str(folder / "train.jsonl"), dev=str(folder / "dev.jsonl")
+    )
+    training = dataclasses.replace(config.training, num_epochs=1)
+    return dataclasses.replace(config, task=task, training=training, workdir=str(workdir))

@@ -61,6 +61,12 @@ def test_a_grid_that_does_not_say_which_is_best_is_refused(grid):
         spanbert_jax.load(grid)
 
 
+def test_a_grid_of_which_no_run_is_done_is_refused(grid):
+    (grid / "grid.json").write_text(json.dumps({"best": None, "runs": []}))
+    with pytest.raises(UserError, match="grid: must be a grid with a run that is done, found none"):
+        spanbert_jax.load(grid)
+
+
 def test_a_pretrained_run_encodes_and_says_that_it_has_no_other_heads(pretrained):
     model = spanbert_jax.load(pretrained)
     assert isinstance(model, PretrainedModel) and isinstance(model, LoadedModel)

@@ -69,6 +69,7 @@ class MrqaConfig(QuestionAnsweringConfig):
 
     name: ClassVar[str] = "mrqa"
     definition: ClassVar[str] = "spanbert_jax.tasks.question_answering.mrqa:Mrqa"
+    part_of_dev = ("half", "half_seed")
 
     half: Literal["all", "dev", "test"] = "all"
     """Which half of --task.dev is read. The paper compares on one half of MRQA's dev sets and tests

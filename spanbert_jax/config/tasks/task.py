@@ -23,6 +23,8 @@ class TaskConfig:
     """Fields that a fine-tuned model depends on: whoever asks it cannot change them."""
     beside_dev: ClassVar[tuple[str, ...]] = ()
     """Fields that name files read with `dev`: whoever asks about another file means that alone."""
+    part_of_dev: ClassVar[tuple[str, ...]] = ()
+    """Fields that say which part of `dev` is read: with another one it is another data set."""
 
     train: str = ""
     """What is trained on: a file (local or gs://), in the form that the task reads."""

@@ -24,6 +24,7 @@ from spanbert_jax.tasks.question_answering.squad_file import (
     NO_CONTEXT,
     NO_CONTEXT_DEV,
     NOT_FOUND,
+    PARTLY_FOUND,
     REPAIRED,
 )
 from spanbert_jax.tasks.task import Dataset
@@ -111,25 +112,32 @@ def _scored(record: _Record, counts: Counts) -> Question:
 
 
 def _trained(record: _Record, counts: Counts) -> Question | None:
-    located = _earliest(record)
+    places = [
+        _located(record.context, *each)
+        for each in sorted(record.detected, key=lambda each: each[1:])
+    ]
+    # The earliest, as the released code.
+    located = next((each for each in places if each is not None), None)
     if located is None:
         where = record.context.strip() and (NOT_FOUND if record.detected else NONE_DETECTED)
         counts.add(where or NO_CONTEXT, record.id)
         return None
+    if None in places:
+        counts.add(PARTLY_FOUND, record.id)
     if located.repaired:
         counts.add(REPAIRED, record.id)
     return Question(*record[:4], span=located.span, known=True)
 
 
-def _earliest(record: _Record) -> Located | None:
-    """The detected answer that begins first, of those that are where the file says."""
-    for text, first, last in sorted(record.detected, key=lambda each: each[1:]):
-        inside = 0 <= first <= last < len(record.context)
-        if inside and _letters(record.context[first : last + 1]) == _letters(text):
+def _located(context: str, text: str, first: int, last: int) -> Located | None:
+    """A detected answer where the file says, from its first to its last character, or near it."""
+    if 0 <= first <= last < len(context):
+        said = context[first : last + 1]
+        # Nearly all are the very text: letters are compared of the others alone, which is slow.
+        if said == text or _letters(said) == _letters(text):
             return Located((first, last + 1), repaired=False)
-        if (located := locate(record.context, text, first)) is not None:
-            return located._replace(repaired=True)
-    return None
+    located = locate(context, text, first)
+    return located and located._replace(repaired=True)
 
 
 def _letters(text: str) -> str:

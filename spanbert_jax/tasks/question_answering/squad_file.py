@@ -24,6 +24,10 @@ REPAIRED = (
     "that the context has not; repaired"
 )
 NOT_FOUND = "their answer is not in their context where the file says; not trained on"
+PARTLY_FOUND = (
+    "some of their answers are not in their context where the file says; trained on with another "
+    "one"
+)
 NO_CONTEXT = "their context is empty; not trained on"
 NO_CONTEXT_DEV = "their context is empty; answered with nothing"
 NO_ANSWER = "they have no answer, and are not said to have none; not trained on"
@@ -121,7 +125,8 @@ def _scored(record: _Record, known: bool, unanswerable: bool, counts: Counts) ->
 
 
 def _trained(record: _Record, unanswerable: bool, counts: Counts) -> Question | None:
-    located = _first_located(record)
+    places = [locate(record.context, text, start) for text, start in record.answers]
+    located = next((each for each in places if each is not None), None)
     problem = _problem(record, located, unanswerable)
     if problem:
         counts.add(problem, record.id)
@@ -130,6 +135,8 @@ def _trained(record: _Record, unanswerable: bool, counts: Counts) -> Question | 
     question = Question(record.id, record.question, record.context, answers, known=True)
     if located is None:
         return question
+    if None in places:
+        counts.add(PARTLY_FOUND, record.id)
     if located.repaired:
         counts.add(REPAIRED, record.id)
     return question._replace(span=located.span)
@@ -146,9 +153,3 @@ def _problem(record: _Record, located: Located | None, unanswerable: bool) -> st
     if not record.answers:
         return NO_ANSWER
     return NOT_FOUND if located is None else None
-
-
-def _first_located(record: _Record) -> Located | None:
-    """The first answer that is in the context."""
-    found = (locate(record.context, text, start) for text, start in record.answers)
-    return next((each for each in found if each is not None), None)

@@ -75,6 +75,19 @@ def test_answers_a_few_characters_off_are_repaired_and_others_left_out(write_lin
     ]
 
 
+@pytest.mark.parametrize("place", [[0, 2], [18, 20]])
+def test_an_answer_that_is_nowhere_is_counted_and_shown_beside_one_that_is_found(
+    write_lines, place
+):
+    path = write_lines(paragraph(detected("Bob", place), detected("Ada", [3, 5])))
+    (question,), notes = read_mrqa(path, training=True)
+    assert question.span == (3, 6)
+    assert notes == (
+        "1 question: some of their answers are not in their context where the file says; trained "
+        "on with another one (q1)",
+    )
+
+
 def test_questions_without_answers_are_of_a_test_file(write_lines):
     path = write_lines({"context": "a", "qas": [{"qid": "q1", "question": "Who?"}]})
     (question,), _ = read_mrqa(path, training=False)

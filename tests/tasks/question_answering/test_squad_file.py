@@ -12,6 +12,10 @@ from spanbert_jax.tasks.question_answering.squad_file import read_squad
 
 ADA = {"text": "Ada", "answer_start": 3}
 YEAR = {"text": "1843", "answer_start": 10}
+SOME_MISSING = (
+    "1 question: some of their answers are not in their context where the file says; trained on "
+    "with another one (q1)"
+)
 
 
 def answered(question_id: str, *answers: dict, **fields: object) -> dict:
@@ -80,8 +84,16 @@ def test_an_answer_that_is_not_in_its_context_still_counts_as_right_on_dev(write
 
 def test_the_second_answer_is_trained_on_where_the_first_is_nowhere(write_squad):
     path = write_squad(answered("q1", {"text": "Bob", "answer_start": 3}, YEAR))
-    (question,), _ = read_squad(path, training=True, unanswerable=False)
+    (question,), notes = read_squad(path, training=True, unanswerable=False)
     assert question.span == (10, 14)
+    assert notes == (SOME_MISSING,)
+
+
+def test_a_further_answer_that_is_nowhere_is_counted_and_shown(write_squad):
+    path = write_squad(answered("q1", YEAR, {"text": "Bob", "answer_start": 3}))
+    (question,), notes = read_squad(path, training=True, unanswerable=False)
+    assert question.span == (10, 14)
+    assert notes == (SOME_MISSING,)
 
 
 @pytest.mark.parametrize("context", ["", " \n"])
