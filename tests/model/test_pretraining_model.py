@@ -14,7 +14,12 @@ import pytest
 from spanbert_jax.config import ComputeConfig, ModelConfig
 from spanbert_jax.data.batch import PretrainBatch, empty_batch
 from spanbert_jax.model.flops import forward_flops
-from spanbert_jax.model.heads import SpanBoundaryHead, gather_positions, tied_logits
+from spanbert_jax.model.heads import (
+    HeadOutput,
+    SpanBoundaryHead,
+    gather_positions,
+    tied_logits,
+)
 from spanbert_jax.model.layer_stack import stack_layers, unstack_layers
 from spanbert_jax.model.layers import attention_mask
 from spanbert_jax.model.losses import cross_entropy, target_losses
@@ -214,6 +219,25 @@ def test_span_boundary_head_is_two_blocks_over_left_right_and_offset(config: Mod
     output = jax.jit(head.apply)({"params": params}, jnp.array(left), **arguments)
     actual = tied_logits([output], table=jnp.array(table))[:, 0]
     np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=2e-4)
+
+
+def test_gradients_of_the_logits_are_those_of_a_product_and_a_sum() -> None:
+    rng = np.random.default_rng(0)
+    slots = [jnp.asarray(rng.normal(size=(2, 5, 8)), jnp.float32) for _ in range(2)]
+    biases = [jnp.asarray(rng.normal(size=11), jnp.float32) for _ in range(2)]
+    table = jnp.asarray(rng.normal(size=(11, 8)), jnp.float32)
+    pull = jnp.asarray(rng.normal(size=(2, 2, 5, 11)), jnp.float32)
+
+    def ours(slots: Any, biases: Any, table: Any) -> jax.Array:
+        return jnp.sum(pull * tied_logits(list(map(HeadOutput, slots, biases)), table=table))
+
+    def plain(slots: Any, biases: Any, table: Any) -> jax.Array:
+        logits = [each @ table.T + bias for each, bias in zip(slots, biases, strict=True)]
+        return jnp.sum(pull * jnp.stack(logits, axis=1))
+
+    found, expected = (jax.grad(f, argnums=(0, 1, 2))(slots, biases, table) for f in (ours, plain))
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_output_embedding_is_the_token_embedding(config: ModelConfig, batch: PretrainBatch) -> None:
