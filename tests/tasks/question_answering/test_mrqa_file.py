@@ -143,3 +143,24 @@ def test_an_empty_half_is_refused(write_lines):
     path = write_lines(paragraph(detected("Ada", [3, 5]), qid="q1"))
     with pytest.raises(UserError, match="--task.half test: must hold questions"):
         load_task(MrqaConfig(half="test")).read(path, training=False)
+
+
+@pytest.mark.parametrize(
+    "name, questions, in_test",
+    [
+        ("NaturalQuestionsQED.dev.jsonl.gz", 186, 105),
+        ("WikiShifts.train.jsonl.gz", 6_114, 3_062),
+        ("newsqa_sample.jsonl", 17, 9),
+    ],
+)
+def test_real_files_are_read_whole_and_halved(shared, name, questions, in_test):
+    path = str(shared / "data/qa/mrqa" / name)
+    found, notes = read_mrqa(path, training=True)
+    assert len(found) == questions and notes == ()
+    for question in found:
+        text = question.context[slice(*question.span)].casefold()
+        assert text in {answer.casefold() for answer in question.answers}
+    ids = [question.id for question in found]
+    halves = {half: half_ids(ids, half=half) for half in ("dev", "test")}
+    assert sorted(halves["dev"] + halves["test"]) == sorted(ids)
+    assert len(halves["test"]) == in_test
