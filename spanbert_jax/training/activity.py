@@ -22,6 +22,8 @@ class Activity:
         self.now = at
         self.step = 0
         """Steps of the run that were started."""
+        self.waits = False
+        """Whether it can only go on when all processes have come as far."""
 
     def switch(self, at: str) -> None:
         """From now on it is at something else."""
@@ -38,6 +40,15 @@ class Activity:
             yield
         finally:
             self.switch(before)
+
+    @contextmanager
+    def waiting_for_all(self) -> Iterator[None]:
+        """Inside, it can only go on when all processes have come as far."""
+        self.waits = True
+        try:
+            yield
+        finally:
+            self.waits = False
 
     def begin(self, at: str) -> None:
         """From now on it is at something new, and of what was before nothing counts."""

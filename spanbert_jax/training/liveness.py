@@ -53,8 +53,15 @@ class Sign(NamedTuple):
     """Grows with every sign: by it others see that it is new, whatever their clocks say."""
     step: int
     doing: str
+    waits: bool = False
+    """Whether it waits for the others, and so is not the one that holds them up."""
     left: bool = False
     """Whether it has left the run, as it should."""
+
+    @property
+    def is_at(self) -> str:
+        """-> "training and waiting for others, step 1,200"."""
+        return f"{self.doing}{' and waiting for others' * self.waits}, step {self.step:,}"
 
 
 class Verdict(NamedTuple):
@@ -104,7 +111,7 @@ class Roll:
         begun = any(sign is not None and sign.step > 0 for sign in self._signs.values())
         patience = self._patience.standstill * (1 if begun else _START_PATIENCE)
         if here and now - self._moved > patience:
-            behind = sorted(here, key=lambda i: sign.step if (sign := self._signs[i]) else -1)
+            behind = sorted(here, key=self._progress)
             return Verdict(
                 f"nothing has moved for {patience:g} seconds; furthest behind: "
                 f"{self._named(behind)}; if that is no fault, raise "
@@ -112,10 +119,14 @@ class Roll:
             )
         return None
 
+    def _progress(self, process: int) -> tuple[int, bool]:
+        sign = self._signs[process]
+        return (-1, False) if sign is None else (sign.step, sign.waits)
+
     def _named(self, processes: list[int]) -> str:
         """-> "process 3 on host-3 (waiting for data, step 1,200), process 5"."""
         named = [
-            f"process {i} on {sign.host} ({sign.doing}, step {sign.step:,})"
+            f"process {i} on {sign.host} ({sign.is_at})"
             if (sign := self._signs[i])
             else f"process {i}"
             for i in processes[:_NAMED]
@@ -134,12 +145,14 @@ class Liveness:
         process: int,
         num_processes: int,
         patience: Patience,
-        sign: Callable[[], tuple[int, str]],
+        sign: Callable[[], tuple[int, str, bool]],
         host: str,
         end: Callable[[Verdict], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """sign: step and words of what the process is at. end: called once, in a thread."""
+        """sign: step, words of what the process is at, whether it waits for the others. end: called
+        once, in a thread.
+        """
         self._store, self._process, self._patience = store, process, patience
         self._sign, self._host, self._clock = sign, host, clock
         self._end = end or _end_process
@@ -201,9 +214,8 @@ class Liveness:
                 return
 
     def _say(self, *, left: bool = False) -> None:
-        step, doing = self._sign()
         self._number += 1
-        sign = Sign(self._host, self._number, step, doing, left)
+        sign = Sign(self._host, self._number, *self._sign(), left)
         self._store.key_value_set(
             f"{_ALIVE}{self._process}", json.dumps(sign), allow_overwrite=True
         )

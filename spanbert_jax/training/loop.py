@@ -88,7 +88,8 @@ def run_loop(
     failure: BaseException | None = None
     while True:
         finished = step == training.num_steps
-        stopped = failure is not None or should_stop()
+        with meter.waiting_for_all():
+            stopped = failure is not None or should_stop()
         fresh = step > start.step
         evaluate = failure is None and (finished or step % training.eval_every == 0)
         # Also when stopped: a resumed run does not come back to this step, but for the first one.

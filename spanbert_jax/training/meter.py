@@ -4,7 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -150,6 +150,10 @@ class Meter:
         self._paused += pause
         self._step_ended += pause
 
+    def waiting_for_all(self) -> AbstractContextManager[None]:
+        """Inside, this process can only go on when all have come as far."""
+        return self._activity.waiting_for_all()
+
     def add(self, step: int, metrics: Metrics) -> None:
         """Take the metrics of a step just started; wait for the one STEPS_IN_FLIGHT before it."""
         self._activity.step = step
@@ -174,7 +178,8 @@ class Meter:
         while len(self._in_flight) > num_left:
             step, metrics = self._in_flight.popleft()
             start = time.perf_counter()
-            self._window.append(jax.block_until_ready(metrics))
+            with self.waiting_for_all():
+                self._window.append(jax.block_until_ready(metrics))
             end = time.perf_counter()
             self._on_devices += end - start
             self._step_seconds.append(end - self._step_ended)
@@ -199,7 +204,9 @@ class Meter:
             # By what steps cost: those of a later phase may be longer.
             "eta_seconds": elapsed * left.flops / done.flops,
         }
-        processes = of_all(self._host_figures(elapsed))
+        figures = self._host_figures(elapsed)
+        with self.waiting_for_all():
+            processes = of_all(figures)
         metrics |= combined(processes)
         if work.peak_flops:
             metrics["mfu"] = done.flops / elapsed / work.peak_flops

@@ -67,7 +67,7 @@ def joined(config: DistributedConfig, activity: Activity) -> Iterator[None]:
         process=jax.process_index(),
         num_processes=jax.process_count(),
         patience=Patience(config.silence_seconds, config.standstill_seconds),
-        sign=lambda: (activity.step, activity.now),
+        sign=lambda: (activity.step, activity.now, activity.waits),
         host=socket.gethostname(),
     ) as liveness:
         try:

@@ -46,6 +46,11 @@ def signalled():
     return small.small()
 """
 
+# small.py, in which the main thread of the second process hangs, and no other thread of it.
+HANGING = SIGNALLED.replace("signal.raise_signal(signal.SIGTERM)", "time.sleep(3_600)").replace(
+    "import signal", "import time"
+)
+
 
 def assert_same(found: dict, expected: dict, names: tuple[str, ...]) -> None:
     for name in names:
@@ -188,6 +193,25 @@ def test_a_process_that_is_lost_is_named_by_the_other_which_ends_to_be_started_a
         again = start(2, 1, *flags)
         assert again.wait() == 0, again.said
         assert_same(measured(name), undisturbed, HELD_OUT[:1])
+
+
+def test_a_process_that_gives_signs_of_life_but_does_not_move_is_named_by_all(
+    start: Start, small: Path
+) -> None:
+    (small / "hanging.py").write_text(HANGING)
+    standstill = 30
+    flags = ("--workdir", "hanging", "--distributed.standstill-seconds", f"{standstill}")
+    pod = start(2, 1, *flags, config="hanging.py")
+    pod.wait_for(r"\nstep 3/20 ")
+    begun = time.monotonic()
+    pod.wait_for(r"spanbert: stopped: nothing has moved for 30 seconds; furthest behind: ")
+    print(f"a main thread that hangs: named after {time.monotonic() - begun:.1f} seconds")
+    assert pod.wait() == RUN_AGAIN, pod.said
+    assert pod.exit_codes == [RUN_AGAIN, RUN_AGAIN]
+    said = re.findall(r"spanbert: stopped: .* furthest behind: (.*)", pod.said)
+    assert len(said) == 2
+    for each in said:
+        assert re.match(r"process 1 on \S+ \(training, step 6\), process 0 on ", each), pod.said
 
 
 def test_where_the_first_process_dies_the_runtime_ends_the_others_and_names_the_leader(

@@ -1,5 +1,7 @@
 """Seconds of a clock that the test moves."""
 
+import pytest
+
 from spanbert_jax.training.activity import Activity
 
 
@@ -44,3 +46,11 @@ def test_it_says_what_it_is_at() -> None:
     activity = Activity("training")
     activity.step = 1200
     assert str(activity) == "training, step 1,200"
+
+
+def test_it_waits_for_all_inside_and_not_behind_an_error() -> None:
+    activity = Activity()
+    with pytest.raises(ValueError), activity.waiting_for_all():
+        assert activity.waits
+        raise ValueError("left alone")
+    assert not activity.waits

@@ -38,7 +38,7 @@ class Store:
 
 
 def sign(number: int, step: int = 0, doing: str = "training", *, left: bool = False) -> Sign:
-    return Sign("host", number, step, doing, left)
+    return Sign("host", number, step, doing, left=left)
 
 
 def test_whoever_is_silent_for_too_long_is_named_with_what_it_was_at() -> None:
@@ -100,6 +100,19 @@ def test_processes_that_live_but_do_not_move_are_a_standstill_and_the_last_one_i
     )
 
 
+def test_of_processes_at_one_step_the_one_that_waits_for_no_other_is_named_first() -> None:
+    roll = Roll(2, PATIENCE, now=0)
+    for now in range(0, 621, 10):
+        roll.hear(0, Sign("host-0", now, 6, "training", waits=True), now=now)
+        roll.hear(1, Sign("host-1", now, 6, "training"), now=now)
+    verdict = roll.missing(now=620)
+    assert verdict is not None
+    assert (
+        "furthest behind: process 1 on host-1 (training, step 6), "
+        "process 0 on host-0 (training and waiting for others, step 6)"
+    ) in verdict.text
+
+
 def test_before_the_first_step_processes_may_stand_still_four_times_as_long() -> None:
     roll = Roll(2, PATIENCE, now=0)
     for now in range(0, 2410, 10):
@@ -135,7 +148,7 @@ def processes(store: Store, num_processes: int) -> Iterator[tuple[list[Liveness]
     all_of_them = [
         Liveness(
             store, process=i, num_processes=num_processes, patience=Patience(SILENCE, 600),
-            sign=lambda i=i: (i, "training"), host=f"host-{i}", end=end(i),
+            sign=lambda i=i: (i, "training", False), host=f"host-{i}", end=end(i),
         )
         for i in range(num_processes)
     ]  # fmt: skip
