@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import sys
 from pathlib import Path
 
 import pytest
@@ -463,3 +464,14 @@ def test_settings_are_every_field_by_its_flag_as_it_is_typed():
     assert typed.items() <= found.items()
     other = dataclasses.replace(config, mesh=MeshConfig(fsdp=2))
     assert settings(other).items() - found.items() == {("--mesh.fsdp", "2")}
+
+
+def test_nothing_is_left_beside_a_config_that_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    (tmp_path / "neighbour_of_mine.py").write_text("STEPS = 7\n")
+    (tmp_path / "mine.py").write_text("import neighbour_of_mine\n")
+    assert load_module(tmp_path / "mine.py").neighbour_of_mine.STEPS == 7
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.py", "neighbour_of_mine.py"}
+    assert not sys.dont_write_bytecode

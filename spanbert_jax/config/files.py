@@ -106,6 +106,8 @@ def load_module(file: Path) -> ModuleType:
     # Where dataclasses look up the names that a file with deferred annotations writes as text.
     sys.modules[module_name] = module
     sys.path.insert(0, str(file.parent.resolve()))
+    # Compiled files are not left beside a config: its folder may be a run's, or not ours.
+    writes_none, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
     except UserError:
@@ -113,6 +115,7 @@ def load_module(file: Path) -> ModuleType:
     except Exception as error:
         raise _mistake_in(str(file), error) from error
     finally:
+        sys.dont_write_bytecode = writes_none
         sys.path.pop(0)
     return module
 

@@ -456,7 +456,7 @@ def test_what_is_left_out_or_cut_is_counted_and_shown(
         "  1 question: some of their answers are not in their context where the file says; trained "
         "on with another one (train-3)\n"
         f"{tmp_path}/train.json: of its rows\n"
-        "  1 question: longer than 9 tokens; the rest is cut off\n"
+        "  1 of the questions: longer than 9 tokens; the rest is cut off\n"
         f"{tmp_path}/dev.json: 24 examples\n"
         "  1 question: their context is empty; answered with nothing (dev-2)\n"
     ) in said

@@ -239,8 +239,9 @@ def test_what_befell_rows_is_counted_over_all_chunks_and_said_once(ask):
     question = "Who was born in London? " * 4
     _, _, message = ask("answer", "squad", question, "--context", CONTEXT)
     assert message.splitlines() == [
-        "the example: of its rows", "  1 questions: longer than 8 tokens; the rest is cut off"
-    ]  # fmt: skip
+        "the example: of its rows",
+        "  1 of the questions: longer than 8 tokens; the rest is cut off",
+    ]
     assert ask("relation", "relations", json.dumps(RELATED))[2] == ""
 
 

@@ -79,7 +79,7 @@ class ExtractiveTask(Task[Question]):
             (cut, f"longer than {room} tokens; the rest is cut off"),
             (lost, "no window holds all of their answer; trained on as if without one"),
         )
-        return tuple(f"{len(found):,} questions: {what}" for found, what in remarks if found)
+        return tuple(f"{len(found):,} of the questions: {what}" for found, what in remarks if found)
 
     def is_answered(self, example: Question) -> bool:
         return example.known

@@ -131,8 +131,8 @@ def test_cut_questions_and_answers_longer_than_any_window_are_counted(word_piece
         )
         for training in (True, False)
     }
-    cut = "1 questions: longer than 21 tokens; the rest is cut off"
-    lost = "1 questions: no window holds all of their answer; trained on as if without one"
+    cut = "1 of the questions: longer than 21 tokens; the rest is cut off"
+    lost = "1 of the questions: no window holds all of their answer; trained on as if without one"
     assert found == {True: (cut, lost), False: (cut,)}
 
 
