@@ -322,6 +322,8 @@ def _check_shared(folder: str, config: RunConfig) -> None:
             "network disk, found that this host does not see what the first one wrote there; use "
             "another --workdir"
         )
+    # Every host writes its part of a checkpoint there.
+    run_folder.prove_writable(folder, by=f"process-{jax.process_index()}")
 
 
 def whole(tree: Any) -> Any:

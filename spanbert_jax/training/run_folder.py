@@ -200,6 +200,19 @@ def claim(
         raise not_writable(run_dir, error) from error
 
 
+def prove_writable(run_dir: epath.PathLike, *, by: str) -> None:
+    """Raise `UserError` where this host cannot write in a folder that another one has claimed.
+
+    by: a name that no other process has: a file of that name comes and goes.
+    """
+    try:
+        probe = epath.Path(run_dir) / f".written-by-{by}"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise not_writable(run_dir, error) from error
+
+
 def write_whole(path: epath.Path, content: bytes) -> None:
     """Write a file; whoever reads it finds all of it or what was there before."""
     temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"

@@ -9,7 +9,13 @@ from etils import epath
 
 from spanbert_jax.config import LengthPhase, PretrainConfig
 from spanbert_jax.errors import UserError
-from spanbert_jax.training.run_folder import check_resumable, claim, describe_changes, read_config
+from spanbert_jax.training.run_folder import (
+    check_resumable,
+    claim,
+    describe_changes,
+    prove_writable,
+    read_config,
+)
 
 
 @pytest.fixture
@@ -124,3 +130,14 @@ def test_what_a_run_may_change_is_listed_and_the_rest_is_not(
         "changed since the run was last started: --training.seed from 3 to 4, "
         "--mesh.fsdp from 1 to 8"
     )
+
+
+def test_a_host_proves_that_it_can_write_and_leaves_nothing(tmp_path: Path) -> None:
+    prove_writable(tmp_path, by="process-3")
+    assert list(tmp_path.iterdir()) == []
+    # As root no folder is closed to tests: what cannot be a file stands in its place.
+    (tmp_path / ".written-by-process-3").mkdir()
+    with pytest.raises(
+        UserError, match="--workdir .*: must be a folder that can be written, found"
+    ):
+        prove_writable(tmp_path, by="process-3")
