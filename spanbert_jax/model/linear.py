@@ -103,13 +103,12 @@ def _table_logits_backward(
     is_of = jnp.eye(num_objectives, dtype=slots.dtype)[:, None]
     is_of = jnp.broadcast_to(is_of, (*slots.shape[:-1], num_objectives))
     features = jnp.concatenate([slots, is_of], axis=-1)
-    to_both = jnp.einsum(
-        "RV,RF->VF", _rows(gradient), _rows(features), preferred_element_type=jnp.float32
-    )
+    # In the compute dtype, as other gradients: this is what chips send to one another.
+    to_both = jnp.einsum("RV,RF->VF", _rows(gradient), _rows(features))
     return (
         jnp.einsum("BOPV,VD->BOPD", gradient, table),
-        to_both[:, :size].astype(table.dtype),
-        to_both[:, size:].T,
+        to_both[:, :size],
+        to_both[:, size:].T.astype(jnp.float32),
     )
 
 
