@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from spanbert_jax.config import ModelConfig
 from spanbert_jax.model.layers import Hidden, bias_init, gelu, layer_norm, matrix_init
-from spanbert_jax.model.linear import Linear, table_logits_float32
+from spanbert_jax.model.linear import Linear, table_product_float32
 
 Slots = Float[Array, "batch predictions embed"]
 Logits = Float[Array, "batch objectives predictions vocab"]
@@ -94,7 +94,7 @@ def tied_logits(heads: Sequence[HeadOutput], *, table: Float[Array, "vocab embed
     with jax.named_scope("tied_logits"):
         slots = jnp.stack([head.slots for head in heads], axis=1)
         biases = jnp.stack([head.bias for head in heads])
-        logits = table_logits_float32(slots, table.astype(slots.dtype), biases)
+        logits = table_product_float32(slots, table.astype(slots.dtype)) + biases[:, None]
         return nn.with_logical_constraint(logits, ("batch", None, None, "vocab"))
 
 

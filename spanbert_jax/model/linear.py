@@ -73,46 +73,31 @@ einsum_float32.defvjp(_einsum_forward, _einsum_backward)
 
 
 @jax.custom_vjp
-def table_logits_float32(
-    slots: Float[Array, "batch objectives predictions embed"],
-    table: Float[Array, "vocab embed"],
-    biases: Float[Array, "objectives vocab"],
-) -> Float[Array, "batch objectives predictions vocab"]:
-    """slots @ table^T + bias with a float32 result of operands in the compute dtype.
+def table_product_float32(
+    slots: Float[Array, "*batch embed"], table: Float[Array, "vocab embed"]
+) -> Float[Array, "*batch vocab"]:
+    """slots @ table^T with a float32 result of operands in the compute dtype.
 
-    Gradients as those of `matmul` and `einsum_float32`, for the same reasons. That of the biases
-    comes with that of the table, as if each slot had a feature more that is 1: a sum of its own
-    would read all logits again, on TPU v5e 1% of a step.
+    Gradients as those of `matmul` and `einsum_float32`, for the same reasons.
     """
-    return _table_logits_forward(slots, table, biases)[0]
+    return jnp.einsum("...D,VD->...V", slots, table, preferred_element_type=jnp.float32)
 
 
-def _table_logits_forward(
-    slots: jax.Array, table: jax.Array, biases: jax.Array
-) -> tuple[jax.Array, Any]:
-    product = jnp.einsum("BOPD,VD->BOPV", slots, table, preferred_element_type=jnp.float32)
-    return product + biases[:, None], (slots, table)
+def _table_product_forward(slots: jax.Array, table: jax.Array) -> tuple[jax.Array, Any]:
+    product = jnp.einsum("...D,VD->...V", slots, table, preferred_element_type=jnp.float32)
+    return product, (slots, table)
 
 
-def _table_logits_backward(
-    saved: Any, gradient: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _table_product_backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     slots, table = saved
     gradient = gradient.astype(slots.dtype)
-    num_objectives, size = slots.shape[1], slots.shape[-1]
-    is_of = jnp.eye(num_objectives, dtype=slots.dtype)[:, None]
-    is_of = jnp.broadcast_to(is_of, (*slots.shape[:-1], num_objectives))
-    features = jnp.concatenate([slots, is_of], axis=-1)
-    # In the compute dtype, as other gradients: this is what chips send to one another.
-    to_both = jnp.einsum("RV,RF->VF", _rows(gradient), _rows(features))
     return (
-        jnp.einsum("BOPV,VD->BOPD", gradient, table),
-        to_both[:, :size],
-        to_both[:, size:].T.astype(jnp.float32),
+        jnp.einsum("...V,VD->...D", gradient, table),
+        jnp.einsum("RV,RD->VD", _rows(gradient), _rows(slots)),
     )
 
 
-table_logits_float32.defvjp(_table_logits_forward, _table_logits_backward)
+table_product_float32.defvjp(_table_product_forward, _table_product_backward)
 
 
 class Linear(nn.Module):
