@@ -33,6 +33,10 @@ _LONG = 512
 """Rows of so many tokens are work enough by themselves."""
 MAX_LENGTH = 1024
 """Longer rows would not fit: a head has 4 bytes for each pair of tokens at a time."""
+_USUAL_VMEM_TOKENS = 768
+"""Up to here a kernel does with the vector memory that the compiler gives to one."""
+_LONGEST_VMEM_BYTES = 48 * 2**20
+"""For longer rows: v5e and v6e have 128 MiB, v5p 64."""
 _LOWEST = float(jnp.finfo(jnp.float32).min)
 
 
@@ -158,7 +162,10 @@ def _call(
             out_specs=[features] * num_results,
         ),
         out_shape=[jax.ShapeDtypeStruct(like.shape, like.dtype)] * num_results,
-        compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "parallel")),
+        compiler_params=pltpu.CompilerParams(
+            dimension_semantics=("parallel", "parallel"),
+            vmem_limit_bytes=_LONGEST_VMEM_BYTES if shape.length > _USUAL_VMEM_TOKENS else None,
+        ),
         interpret=interpret,
         name=kernel.__name__.strip("_"),
     )(place, as_column, as_row, *arrays)
