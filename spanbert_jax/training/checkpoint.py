@@ -161,15 +161,13 @@ class Checkpoints:
             # Only with it does Orbax write the metrics, by which a resumed run knows its best.
             best_fn=ranking.key,
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-            # Of saves that a killed run began, or that failed.
-            cleanup_tmp_directories=True,
             # Both would make processes wait for each other wherever one of them is opened.
             create=False,
             save_root_metadata=False,
             async_options=ocp.AsyncOptions(barrier_sync_fn=self._barrier),
         )
         self._opened: ocp.CheckpointManager | None = None
-        self._has_failed = False
+        self._may_hold_unfinished = True
         ignore_late_answers()
         checkpoint_folder(run_dir).mkdir(parents=True, exist_ok=True)
 
@@ -190,14 +188,15 @@ class Checkpoints:
         """Raise `OSError` where the folder is gone, or its local disk has no room for `state`.
 
         To be asked of all processes before they save: one that finds it out in the middle of a save
-        leaves the others waiting for it.
+        leaves the others waiting for it. Removes what a killed run, or a save that failed, left.
         """
         folder = checkpoint_folder(self.run_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        if self._has_failed:
-            # Threads of the save that failed may have written on after it was cleaned up.
+        if self._may_hold_unfinished:
+            # Threads of a save that failed may have written on after it was given up.
             self._open_again()
-            self._has_failed = False
+            self._delete_unfinished()
+            self._may_hold_unfinished = False
         _ = self._manager
         if "://" in os.fspath(self.run_dir):
             return
@@ -302,11 +301,20 @@ class Checkpoints:
 
     def give_up_unfinished(self) -> None:
         """Forget a checkpoint that could not be written, and free what it takes on disk."""
-        self._has_failed = True
+        self._may_hold_unfinished = True
         self._open_again()
+        # Where it cannot be removed now, it is before the next save.
+        with contextlib.suppress(Exception):
+            self._delete_unfinished()
+
+    def _delete_unfinished(self) -> None:
+        """Here and now: Orbax would do it in the background, and fail in the midst of a save."""
+        if jax.process_index() == 0:
+            for unfinished in ocp.path.step.all_temporary_paths(checkpoint_folder(self.run_dir)):
+                unfinished.get().rmtree()
 
     def _open_again(self) -> None:
-        """Clean up, and read what is complete; where that fails, so does the next save."""
+        """Forget what failed, read what is complete; where that fails, so does the next save."""
         manager, self._opened = self._opened, None
         if manager is not None:
             # It would raise once more what it has raised already.

@@ -215,8 +215,43 @@ def test_what_a_killed_run_began_to_save_is_removed_by_the_next_save(tmp_path: P
     (leftover / "data").write_bytes(b"half")
     with checkpoints_of(tmp_path) as checkpoints:
         assert checkpoints.latest_step() is None
+        checkpoints.check_place(state_of(8))
+        assert not leftover.exists()
         checkpoints.save(8, state_of(8), position=POSITION, score=None)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["8"]
+
+
+def test_what_cannot_be_removed_is_found_out_before_a_save_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several processes one removes: it must not fail where the others wait for it."""
+    leftover = tmp_path / "checkpoints" / "7.orbax-checkpoint-tmp"
+    leftover.mkdir(parents=True)
+    remove = shutil.rmtree
+    refusals = [FileNotFoundError(errno.ENOENT, "No such file or directory", "ocdbt.process_1")] * 2
+    begun: list[int] = []
+    begin = ocp.CheckpointManager.save
+
+    def refuse(path: Any, *args: Any, **kwargs: Any) -> None:
+        if Path(path) == leftover and refusals:
+            raise refusals.pop()
+        remove(path, *args, **kwargs)
+
+    def recorded(manager: Any, step: int, **kwargs: Any) -> Any:
+        begun.append(step)
+        return begin(manager, step, **kwargs)
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    monkeypatch.setattr(ocp.CheckpointManager, "save", recorded)
+    said: list[str] = []
+    with checkpoints_of(tmp_path) as checkpoints:
+        saving = saving_of(checkpoints, said)
+        save(saving, 8)
+        assert leftover.exists() and not begun
+        save(saving, 9)
+        assert begun == [9] and is_saved(checkpoints, 9)
+    assert said[0].startswith("step 8 could not be saved ([Errno 2] No such file or directory: 'oc")
+    assert said[1:] == ["step 9 is saved"]
 
 
 SAVES_FOR_EVER = """
@@ -226,6 +261,8 @@ with checkpoints_of(Path(sys.argv[1])) as checkpoints:
     step = checkpoints.latest_step() or 0
     while True:
         step += 1
+        checkpoints.wait()
+        checkpoints.check_place(state_of(step))
         checkpoints.save(step, state_of(step), position=POSITION, score=None)
         print(step, flush=True)
 """
