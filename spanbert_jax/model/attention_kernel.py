@@ -8,8 +8,8 @@ Axis letters: B batch, L length, F features of all heads side by side, H head di
 A kernel sees whole rows of up to `MAX_LENGTH` tokens, so that a softmax needs no second pass, and
 as many heads at a time as fill the 128 lanes of a vector, in the layout of the projections: nothing
 is transposed on the way in or out. Scores lie as [keys, queries], so that nothing is reduced across
-lanes. Masks of dropout are those of `dropout.keep_mask`, hashed from where a probability stands,
-and the same as without the kernel.
+lanes. Masks of dropout are those of `dropout.keep_mask` by halves, hashed from where a probability
+stands, and the same as without the kernel.
 """
 
 import math
@@ -248,7 +248,7 @@ class _Block:
         return pltpu.bitcast(jnp.where(self._is_of(head), words, 0), features.dtype)
 
     def dropped(self, values: jax.Array, row: int, head: int) -> jax.Array:
-        """As `dropout.dropout` drops the probabilities of a part, [keys, queries]."""
+        """As `dropout.dropout` drops the probabilities of a part by halves, [keys, queries]."""
         shape, place = self.shape, self.place
         if shape.dropout_rate == 0.0:
             return values
@@ -258,10 +258,14 @@ class _Block:
         tokens = jax.lax.broadcasted_iota(jnp.int32, (1, shape.length), 1) + first
         seed = [jax.lax.bitcast_convert_type(place[i], jnp.uint32) for i in (0, 1)]
         of_queries = mix(tokens.astype(jnp.uint32) ^ seed[0])
-        numbers = jax.lax.broadcasted_iota(jnp.uint32, (shape.length, 1), 0)
-        of_keys = column_bits(numbers, seed[1])
-        keep = mix(of_queries ^ of_keys) < keep_threshold(shape.dropout_rate)
-        return jnp.where(keep, values * (1.0 / (1.0 - shape.dropout_rate)), 0.0)
+        half = shape.length // 2
+        of_keys = column_bits(jax.lax.broadcasted_iota(jnp.uint32, (half, 1), 0), seed[1])
+        hashes, end = mix(of_queries ^ of_keys), keep_threshold(shape.dropout_rate, bits=16)
+        scaled = values * (1.0 / (1.0 - shape.dropout_rate))
+        return jnp.concatenate([
+            jnp.where(hashes << 16 < end, scaled[:half], 0.0),
+            jnp.where(hashes < end, scaled[half:], 0.0),
+        ])  # fmt: skip
 
     def write(
         self, result: Any, of_parts: Sequence[jax.Array], features: Any, *, axes: tuple[int, int]

@@ -23,16 +23,26 @@ def mix(bits: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
     return bits ^ (bits >> 16)
 
 
-def keep_mask(seed: Seed, *, shape: tuple[int, ...], rate: float) -> Bool[Array, "..."]:
+def keep_mask(
+    seed: Seed, *, shape: tuple[int, ...], rate: float, by_halves: bool = False
+) -> Bool[Array, "..."]:
     """True with probability `1 - rate`, independently for each element of `shape`.
 
     Rows (all axes but the last) and columns are hashed one after the other, so that arrays of more
     than 2^32 elements do not repeat themselves.
+
+    by_halves: the second half of a row has the upper 16 bits of the hashes of the first half, which
+        has the lower ones: for a kernel that computes each hash once. `rate` is to 1 in 2^16 then.
     """
     num_rows, num_columns = int(np.prod(shape[:-1])), shape[-1]
     rows = mix(jnp.arange(num_rows, dtype=jnp.uint32) ^ seed[0]).reshape(*shape[:-1], 1)
-    columns = column_bits(jnp.arange(num_columns, dtype=jnp.uint32), seed[1])
-    return mix(rows ^ columns) < keep_threshold(rate)
+    columns = jnp.arange(num_columns, dtype=jnp.uint32)
+    if not by_halves:
+        return mix(rows ^ column_bits(columns, seed[1])) < keep_threshold(rate)
+    half = -(-num_columns // 2)
+    is_first = columns < half
+    hashes = mix(rows ^ column_bits(jnp.where(is_first, columns, columns - half), seed[1]))
+    return (hashes << jnp.where(is_first, jnp.uint32(16), 0)) < keep_threshold(rate, bits=16)
 
 
 def column_bits(
@@ -42,37 +52,41 @@ def column_bits(
     return columns * jnp.uint32(0x9E3779B1) + seed
 
 
-def keep_threshold(rate: float) -> UInt32[Array, ""]:
-    """Hashes below it are kept."""
-    return jnp.uint32(min(round((1.0 - rate) * 2**32), 2**32 - 1))
+def keep_threshold(rate: float, *, bits: int = 32) -> UInt32[Array, ""]:
+    """Hashes below it are kept; of `bits`, the uppermost ones count."""
+    return jnp.uint32(min(round((1.0 - rate) * 2**bits), 2**bits - 1) << (32 - bits))
 
 
-def dropout(values: Float[Array, "..."], *, seed: Seed | None, rate: float) -> Float[Array, "..."]:
+def dropout(
+    values: Float[Array, "..."], *, seed: Seed | None, rate: float, by_halves: bool = False
+) -> Float[Array, "..."]:
     """Zero each element with probability `rate` and scale the others by `1 / (1 - rate)`.
 
-    Without a seed nothing is dropped.
+    Without a seed nothing is dropped. by_halves: as `keep_mask` has it.
     """
-    return values if seed is None or rate == 0.0 else _dropout(values, seed, rate)
+    return values if seed is None or rate == 0.0 else _dropout(values, seed, rate, by_halves)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _dropout(values: Float[Array, "..."], seed: Seed, rate: float) -> Float[Array, "..."]:
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _dropout(
+    values: Float[Array, "..."], seed: Seed, rate: float, by_halves: bool
+) -> Float[Array, "..."]:
     with jax.named_scope("dropout"):
-        keep = keep_mask(seed, shape=values.shape, rate=rate)
+        keep = keep_mask(seed, shape=values.shape, rate=rate, by_halves=by_halves)
         return jnp.where(keep, values * (1.0 / (1.0 - rate)), 0.0).astype(values.dtype)
 
 
 def _dropout_forward(
-    values: Float[Array, "..."], seed: Seed, rate: float
+    values: Float[Array, "..."], seed: Seed, rate: float, by_halves: bool
 ) -> tuple[Float[Array, "..."], Seed]:
-    return _dropout(values, seed, rate), seed
+    return _dropout(values, seed, rate, by_halves), seed
 
 
 def _dropout_backward(
-    rate: float, seed: Seed, gradient: Float[Array, "..."]
+    rate: float, by_halves: bool, seed: Seed, gradient: Float[Array, "..."]
 ) -> tuple[Float[Array, "..."], None]:
     # Dropout is linear and the mask depends on the seed alone: its transpose is itself.
-    return _dropout(gradient, seed, rate), None
+    return _dropout(gradient, seed, rate, by_halves), None
 
 
 _dropout.defvjp(_dropout_forward, _dropout_backward)

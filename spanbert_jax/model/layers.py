@@ -206,7 +206,7 @@ def _attention(
     scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
     # float32: bf16 sums lose the tail of a 512-way softmax
     probabilities = jax.nn.softmax(scores).astype(query.dtype)
-    probabilities = dropout(probabilities, seed=seed, rate=rate)
+    probabilities = dropout(probabilities, seed=seed, rate=rate, by_halves=True)
     context = jnp.einsum("BNLK,BKNH->BLNH", probabilities, value)
     return nn.with_logical_constraint(context, HEAD_AXES).reshape(shape)
 

@@ -5,34 +5,55 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spanbert_jax.model.dropout import dropout, keep_mask
+from spanbert_jax.model.dropout import column_bits, dropout, keep_mask, mix
 
 
 def seed_of(number: int) -> jax.Array:
     return jax.random.bits(jax.random.key(number), (2,), jnp.uint32)
 
 
+@pytest.mark.parametrize("by_halves", [False, True])
 @pytest.mark.parametrize("rate", [0.1, 0.5])
-def test_every_part_of_the_array_keeps_its_share(rate: float) -> None:
-    keep = np.asarray(keep_mask(seed_of(0), shape=(64, 128, 128), rate=rate), np.float64)
+def test_every_part_of_the_array_keeps_its_share(rate: float, by_halves: bool) -> None:
+    mask = keep_mask(seed_of(0), shape=(64, 128, 128), rate=rate, by_halves=by_halves)
+    keep = np.asarray(mask, np.float64)
     for axes in ((1, 2), (0, 2), (0, 1)):
         shares = keep.mean(axis=axes)
         error = np.sqrt(rate * (1 - rate) / (keep.size / shares.size))
         assert np.abs(shares - (1 - rate)).max() < 5 * error
 
 
-def test_neighbours_and_seeds_are_independent() -> None:
-    keep = np.asarray(keep_mask(seed_of(1), shape=(512, 512), rate=0.5), np.float64) - 0.5
-    other = np.asarray(keep_mask(seed_of(2), shape=(512, 512), rate=0.5), np.float64) - 0.5
+@pytest.mark.parametrize("by_halves", [False, True])
+def test_neighbours_and_seeds_are_independent(by_halves: bool) -> None:
+    keep, other = (
+        np.asarray(
+            keep_mask(seed_of(number), shape=(512, 512), rate=0.5, by_halves=by_halves), np.float64
+        )
+        - 0.5
+        for number in (1, 2)
+    )
     error = 0.25 / 512
     pairs = {
         "columns": keep[:, 1:] * keep[:, :-1],
         "rows": keep[1:] * keep[:-1],
         "diagonal": keep[1:, 1:] * keep[:-1, :-1],
         "seeds": keep * other,
+        "halves": keep[:, :256] * keep[:, 256:],
     }
     for name, products in pairs.items():
         assert abs(products.mean()) < 5 * error, name
+
+
+@pytest.mark.parametrize("num_columns", [1, 5, 6])
+def test_halves_of_a_row_share_the_hashes_of_their_places(num_columns: int) -> None:
+    """Keeping is nothing but the lower or the upper 16 bits of the hash of the place in a half."""
+    seed, rate, half = seed_of(7), 0.3, -(-num_columns // 2)
+    keep = np.asarray(keep_mask(seed, shape=(64, num_columns), rate=rate, by_halves=True))
+    rows = mix(jnp.arange(64, dtype=jnp.uint32) ^ seed[0])[:, None]
+    columns = column_bits(jnp.arange(half, dtype=jnp.uint32), seed[1])
+    hashes = np.asarray(mix(rows ^ columns))
+    sides = np.concatenate([hashes & 0xFFFF, hashes >> 16], axis=1)[:, :num_columns]
+    np.testing.assert_array_equal(keep, sides < round(0.7 * 2**16))
 
 
 def test_one_seed_gives_one_mask_and_another_seed_another() -> None:
