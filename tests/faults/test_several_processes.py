@@ -244,6 +244,59 @@ def test_a_checkpoint_that_is_damaged_is_left_by_all_processes_alike(
     assert_same(measured("damaged"), undisturbed, SAME + HELD_OUT)
 
 
+def test_a_run_goes_on_with_more_processes_than_it_began_with(
+    start: Start, measured: Measured, small: Path, by_two: Path, undisturbed: dict
+) -> None:
+    shutil.copytree(by_two, small / "grown")
+    shutil.rmtree(small / "grown" / "checkpoints" / "20")
+    again = start(4, 1, "--workdir", "grown", "--mesh.data", "2", "--mesh.fsdp", "2")
+    assert again.wait() == 0, again.said
+    assert "going on from the checkpoint of step 10" in again.said
+    assert "4 x cpu as 2 data, 2 fsdp in 4 processes" in again.said
+    assert_same(measured("grown"), undisturbed, SAME + HELD_OUT)
+
+
+def test_several_processes_stop_alike_where_numbers_cease_to_be_finite(
+    start: Start, small: Path, by_two: Path
+) -> None:
+    """A learning rate beyond all bounds: after the first update the model overflows."""
+    shutil.copytree(by_two, small / "diverging")
+    pod = start(
+        2, 1, "--workdir", "diverging", "--training.num-steps", "40", "--optimizer.learning-rate",
+        "1e30", "--training.max-skipped-steps", "3",
+    )  # fmt: skip
+    assert pod.wait() == USER_ERROR, pod.said
+    assert pod.exit_codes == [USER_ERROR, USER_ERROR]
+    why = pod.wait_for(
+        r"error: --training.max-skipped-steps 3: .* no gradient was finite; (the first .*)"
+    )
+    assert re.match(
+        r"the first module whose output is not finite is encoder/\S+; the newest checkpoint, of "
+        "step 20, is from before: go on from there with a lower --optimizer.learning-rate",
+        why,
+    ), why
+    before, kept = load_run(by_two), load_run(small / "diverging")
+    assert kept.step == before.step == 20
+    jax.tree.map(np.testing.assert_array_equal, kept.params, before.params)
+
+
+def test_a_second_run_in_the_folder_of_one_is_refused_and_the_first_goes_on(start: Start) -> None:
+    flags = ("--workdir", "shared", "--training.num-steps", "100000")
+    first = start(2, 1, *flags)
+    first.wait_for(r"\nstep 6/100,000 ")
+    second = start(2, 1, *flags)
+    assert second.wait() == USER_ERROR, second.said
+    assert second.exit_codes == [USER_ERROR, USER_ERROR]
+    assert re.search(
+        rf"--workdir \S*shared: must be written by one run alone, found that process "
+        rf"{first.pids[0]} on \S+ is at it; wait for its end, stop it, or use another",
+        second.said,
+    ), second.said
+    os.kill(first.pids[1], signal.SIGTERM)
+    assert first.wait() == RUN_AGAIN, first.said
+    assert "saved at step " in first.said
+
+
 def test_a_process_whose_disk_takes_no_more_stops_nobody(
     start: Start, measured: Measured, small: Path, undisturbed: dict
 ) -> None:
