@@ -11,6 +11,7 @@ from typing import Any
 
 from etils import epath
 
+from spanbert_jax.config.addresses import is_address
 from spanbert_jax.config.evaluate import EvaluateConfig
 from spanbert_jax.config.tasks import TaskConfig
 from spanbert_jax.corpus.files import as_path, write_texts
@@ -71,8 +72,8 @@ def what_is_asked(config: EvaluateConfig) -> dict[str, Any]:
 
 
 def _absolute(path: str) -> str:
-    is_address = "://" in path or path.startswith("tfds:")
-    return path if is_address else os.path.abspath(os.fspath(as_path(path)))
+    is_elsewhere = is_address(path) or path.startswith("tfds:")
+    return path if is_elsewhere else os.path.abspath(os.fspath(as_path(path)))
 
 
 def check_free(out: epath.Path, asked: Mapping[str, Any]) -> None:

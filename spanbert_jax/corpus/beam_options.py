@@ -8,6 +8,7 @@ import shlex
 from typing import Any
 
 from spanbert_jax.config import PrepareConfig
+from spanbert_jax.config.addresses import is_address
 from spanbert_jax.errors import UserError
 
 # Runners on this machine, which reach its disks.
@@ -40,7 +41,7 @@ def checked_options(config: PrepareConfig) -> Any:
     flags = re.findall(r"--\w+", parsers[0].format_help())
     _check_unknown(config, unknown, flags=flags, open_ended=runner in _WITH_OPTIONS_OF_THEIR_OWN)
     known = {name.lower() for name in StandardOptions.KNOWN_RUNNER_NAMES}
-    if runner in known - _HERE and "://" not in config.out:
+    if runner in known - _HERE and not is_address(config.out):
         raise UserError(
             f"--out {config.out}: must be a place that all workers reach with {name}; use for "
             "instance gs://bucket/shards"

@@ -13,6 +13,7 @@ from typing import IO
 
 from etils import epath
 
+from spanbert_jax.config.addresses import is_address
 from spanbert_jax.corpus.documents import Input, Reading
 from spanbert_jax.corpus.files import as_path
 from spanbert_jax.errors import UserError
@@ -48,7 +49,7 @@ def _glob(folder: tuple[str, ...], pattern: tuple[str, ...], *, spec: str) -> li
     base = epath.Path(*folder) if folder else epath.Path(".")
     if not base.exists():
         return []
-    if "://" not in os.fspath(base):
+    if not is_address(base):
         return [epath.Path(path) for path in pathlib.Path(base).glob("/".join(pattern))]
     if "**" in pattern:
         raise UserError(

@@ -21,6 +21,7 @@ from etils import epath
 from orbax.checkpoint import checkpoint_managers, multihost
 
 from spanbert_jax.config import ModelConfig, PretrainConfig
+from spanbert_jax.config.addresses import is_address
 from spanbert_jax.config.json import RunConfig, from_tree, to_tree
 from spanbert_jax.errors import UserError
 from spanbert_jax.model.layer_stack import is_stacked, stack_layers, unstack_layers
@@ -198,7 +199,7 @@ class Checkpoints:
             self._delete_unfinished()
             self._may_hold_unfinished = False
         _ = self._manager
-        if "://" in os.fspath(self.run_dir):
+        if is_address(self.run_dir):
             return
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         free = shutil.disk_usage(folder).free

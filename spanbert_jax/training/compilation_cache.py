@@ -19,6 +19,7 @@ import jax
 from etils import epath
 
 from spanbert_jax.config import ComputeConfig
+from spanbert_jax.config.addresses import is_address
 
 DEFAULT = ComputeConfig.compilation_cache
 BYTES_ON_DISK = 8 * 1024**3
@@ -41,7 +42,7 @@ def keep_compiled(place: str = DEFAULT, *, say: Callable[[str], None] = _warn) -
     """
     if not place or jax.config.values["jax_compilation_cache_dir"]:
         return
-    backend, is_remote = jax.default_backend(), "://" in place
+    backend, is_remote = jax.default_backend(), is_address(place)
     if place == DEFAULT and backend == "gpu" and jax.process_count() > 1:
         return
     # Always a folder that nobody else fills.

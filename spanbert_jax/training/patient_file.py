@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from etils import epath
 
+from spanbert_jax.config.addresses import is_address
 from spanbert_jax.errors import storage_cause, storage_may_fail
 
 SECONDS_BETWEEN_UPLOADS = 30.0
@@ -31,11 +32,6 @@ class Uploads:
             return False
         self._last = now
         return True
-
-
-def is_address(path: epath.PathLike) -> bool:
-    """Whether a file lies at an address such as gs://bucket/file, and not on a disk."""
-    return "://" in os.fspath(path)
 
 
 class PatientFile:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from etils import epath
 
 from spanbert_jax.config import FinetuneConfig, PretrainConfig
+from spanbert_jax.config.addresses import is_address
 from spanbert_jax.config.json import ChangedField, RunConfig, changed_fields, from_json, to_json
 from spanbert_jax.errors import UserError
 
@@ -154,7 +155,7 @@ def check_writable(run_dir: epath.PathLike) -> None:
 
     Touches nothing, so that it can come before hours of preparing text.
     """
-    if "://" in os.fspath(run_dir):
+    if is_address(run_dir):
         return
     folder = epath.Path(run_dir).absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from etils import epath
 
+from spanbert_jax.config.addresses import is_address
 from spanbert_jax.errors import USER_ERROR, UserError
 from spanbert_jax.training.leaving import leave
 from spanbert_jax.training.run_folder import not_writable
@@ -43,7 +44,7 @@ def holding(run_dir: epath.PathLike, *, lease_seconds: float = 60.0) -> Iterator
         UserError: another program holds it, or it cannot be written.
     """
     folder = epath.Path(run_dir)
-    if "://" in os.fspath(run_dir):
+    if is_address(run_dir):
         folder.mkdir(parents=True, exist_ok=True)
         with leased(folder, seconds=lease_seconds):
             yield

@@ -1,12 +1,12 @@
 """A folder that appears whole, or not at all."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from etils import epath
 
+from spanbert_jax.config.addresses import is_address
 from spanbert_jax.corpus.files import as_path, temporary_suffix
 from spanbert_jax.errors import UserError
 
@@ -23,7 +23,7 @@ def check_new(out: epath.PathLike) -> None:
 
 def check_room(folder: epath.Path, num_bytes: int, *, out: epath.PathLike) -> None:
     """Raise `UserError` where the local disk of `folder` surely has not this much room left."""
-    if "://" in os.fspath(folder):
+    if is_address(folder):
         return
     free = shutil.disk_usage(folder).free
     if free < num_bytes:

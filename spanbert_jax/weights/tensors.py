@@ -5,12 +5,12 @@ Nothing of PyTorch is needed, and no code that a file may carry is ever run.
 """
 
 import fnmatch
-import os
 import tempfile
 from pathlib import Path
 
 from etils import epath
 
+from spanbert_jax.config.addresses import is_address
 from spanbert_jax.corpus.files import as_path
 from spanbert_jax.errors import UserError
 from spanbert_jax.weights.formats.interface import Arrays, TensorInfo, Tensors
@@ -98,7 +98,7 @@ def _checkpoint_prefix(path: epath.Path) -> epath.Path:
 
 def _open_file(path: epath.Path) -> Tensors:
     """Open one file of arrays, wherever it lies."""
-    if "://" not in os.fspath(path):
+    if not is_address(path):
         return _open_local(path, where=str(path))
     # Copied to this machine; an open file outlives its name there.
     with tempfile.TemporaryDirectory() as folder:
