@@ -11,7 +11,13 @@ import jax
 
 from spanbert_jax.config import ComputeConfig, ModelConfig
 from spanbert_jax.errors import require
-from spanbert_jax.model.attention_kernel import LANES, MAX_LENGTH, fits, fused_attention
+from spanbert_jax.model.attention_kernel import (
+    LANES,
+    MAX_LENGTH,
+    TOKENS_AT_ONCE,
+    fits,
+    fused_attention,
+)
 from spanbert_jax.model.dropout import Seed
 from spanbert_jax.model.layers import (
     PROJECTED_AXES,
@@ -21,8 +27,11 @@ from spanbert_jax.model.layers import (
     blockwise_attention,
     plain_attention,
 )
-from spanbert_jax.model.platform import platform
+from spanbert_jax.model.platform import device_kind, platform
 
+_TOKENS_AT_ONCE = {"TPU v6 lite": 2 * TOKENS_AT_ONCE}
+"""Of a kernel, by kind of chip. On v6e vector units hold it up, and more independent work keeps
+them busy; on v5e matrix units do, and a backward kernel of twice the rows is slower."""
 LONGEST_AT_ONCE = 2_048
 """Tokens of a row whose scores are held all at once: 12 heads of longer ones take 200 MB a row."""
 
@@ -60,13 +69,14 @@ def kernel_attention(
 ) -> Projected:
     """As `plain_attention`, in a kernel; elsewhere than on TPUs as Pallas interprets it."""
     mesh, head_size = jax.sharding.get_abstract_mesh(), query.shape[2] // num_heads
+    tokens_at_once = _TOKENS_AT_ONCE.get(device_kind(), TOKENS_AT_ONCE)
 
     def on_chip(query: Any, key: Any, value: Any, ids: Any, seed: Any) -> jax.Array:
         rows, heads = query.shape[0], query.shape[2] // head_size
         return fused_attention(
             query, key, value, document_ids=ids, num_heads=heads, seed=seed, dropout_rate=rate,
             first_row=_number(spec[0]) * rows, first_head=_number(spec[2]) * heads,
-            all_heads=num_heads, interpret=platform() != "tpu",
+            all_heads=num_heads, tokens_at_once=tokens_at_once, interpret=platform() != "tpu",
         )  # fmt: skip
 
     spec = _split(mesh, num_rows=query.shape[0], num_heads=num_heads)

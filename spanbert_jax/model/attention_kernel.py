@@ -28,9 +28,10 @@ from spanbert_jax.model.dropout import Seed, column_bits, keep_threshold, mix
 Projected = Float[Array, "batch length features"]
 
 LANES = 128
-_TOKENS_AT_ONCE = 1024
+TOKENS_AT_ONCE = 1024
+"""In one run of a kernel, where a chip does not gain by more; of long rows half as many, which have
+more pairs of tokens."""
 _LONG = 512
-"""Rows of so many tokens are work enough by themselves."""
 MAX_LENGTH = 1024
 """Longer rows would not fit: a head has 4 bytes for each pair of tokens at a time."""
 _USUAL_VMEM_TOKENS = 768
@@ -47,6 +48,7 @@ class Shape(NamedTuple):
     num_heads: int
     head_size: int
     dropout_rate: float
+    tokens_at_once: int = TOKENS_AT_ONCE
 
     @property
     def heads_at_once(self) -> int:
@@ -57,8 +59,9 @@ class Shape(NamedTuple):
 
         Shape(128, 12, 64, 0.1).rows_at_once(64) -> 8; of 512 tokens -> 1
         """
-        rows = 1 if self.length >= _LONG else _TOKENS_AT_ONCE // self.length
-        return math.gcd(rows, num_rows)
+        tokens = self.tokens_at_once // (2 if self.length >= _LONG else 1)
+        most = max(1, tokens // self.length)
+        return math.gcd(1 << most.bit_length() - 1, num_rows)
 
 
 def fits(*, length: int, num_heads: int, head_size: int) -> bool:
@@ -80,6 +83,7 @@ def fused_attention(
     first_row: int | jax.Array = 0,
     first_head: int | jax.Array = 0,
     all_heads: int | None = None,
+    tokens_at_once: int = TOKENS_AT_ONCE,
     interpret: bool = False,
 ) -> Projected:
     """Multi-head attention within documents: softmax(query key^T) value, with dropout between.
@@ -88,10 +92,11 @@ def fused_attention(
     seed: of dropout; None drops nothing.
     first_row, first_head, all_heads: which part of the global batch and of the heads this is, where
         devices share them: masks are of the whole.
+    tokens_at_once: in one run of a kernel, where so many rows are there.
     """
     length, features = query.shape[1:]
     rate = 0.0 if seed is None else dropout_rate
-    shape = Shape(length, num_heads, features // num_heads, rate)
+    shape = Shape(length, num_heads, features // num_heads, rate, tokens_at_once)
     seed = jnp.zeros(2, jnp.uint32) if seed is None else seed
     place = jnp.stack([
         jax.lax.bitcast_convert_type(seed[0], jnp.int32),

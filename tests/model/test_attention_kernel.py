@@ -116,3 +116,5 @@ def test_short_rows_are_computed_several_at_a_time():
     assert Shape(384, 12, 64, 0.1).rows_at_once(64) == 2
     assert Shape(128, 12, 64, 0.1).rows_at_once(6) == 2
     assert Shape(512, 12, 64, 0.1).rows_at_once(64) == 1
+    twice = (Shape(length, 12, 64, 0.1, 2048).rows_at_once(64) for length in (128, 384, 512, 640))
+    assert list(twice) == [16, 4, 2, 1]
