@@ -265,7 +265,7 @@ class _Block:
         of_queries = mix(tokens.astype(jnp.uint32) ^ seed[0])
         half = shape.length // 2
         of_keys = column_bits(jax.lax.broadcasted_iota(jnp.uint32, (half, 1), 0), seed[1])
-        hashes, end = mix(of_queries ^ of_keys), keep_threshold(shape.dropout_rate, bits=16)
+        hashes, end = mix(of_queries ^ of_keys), keep_threshold(shape.dropout_rate)
         scaled = values * (1.0 / (1.0 - shape.dropout_rate))
         return jnp.concatenate([
             jnp.where(hashes << 16 < end, scaled[:half], 0.0),

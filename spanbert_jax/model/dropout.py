@@ -18,31 +18,37 @@ Seed = UInt32[Array, "2"]
 
 def mix(bits: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
     """Spread every input bit over all output bits: a bijection of two xor-shift-multiplies."""
-    bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D)
-    bits = (bits ^ (bits >> 15)) * jnp.uint32(0x846CA68B)
+    bits = _mix_into_upper_half(bits)
     return bits ^ (bits >> 16)
+
+
+def _mix_into_upper_half(bits: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
+    """`mix` without its last step, which changes the lower 16 bits alone."""
+    bits = (bits ^ (bits >> 16)) * jnp.uint32(0x7FEB352D)
+    return (bits ^ (bits >> 15)) * jnp.uint32(0x846CA68B)
 
 
 def keep_mask(
     seed: Seed, *, shape: tuple[int, ...], rate: float, by_halves: bool = False
 ) -> Bool[Array, "..."]:
-    """True with probability `1 - rate`, independently for each element of `shape`.
+    """True with probability `1 - rate`, to 1 in 2^16, independently for each element of `shape`.
 
     Rows (all axes but the last) and columns are hashed one after the other, so that arrays of more
     than 2^32 elements do not repeat themselves.
 
     by_halves: the second half of a row has the upper 16 bits of the hashes of the first half, which
-        has the lower ones: for a kernel that computes each hash once. `rate` is to 1 in 2^16 then.
+        has the lower ones: for a kernel that computes each hash once.
     """
     num_rows, num_columns = int(np.prod(shape[:-1])), shape[-1]
     rows = mix(jnp.arange(num_rows, dtype=jnp.uint32) ^ seed[0]).reshape(*shape[:-1], 1)
     columns = jnp.arange(num_columns, dtype=jnp.uint32)
     if not by_halves:
-        return mix(rows ^ column_bits(columns, seed[1])) < keep_threshold(rate)
+        hashes = _mix_into_upper_half(rows ^ column_bits(columns, seed[1]))
+        return hashes < keep_threshold(rate)
     half = -(-num_columns // 2)
     is_first = columns < half
     hashes = mix(rows ^ column_bits(jnp.where(is_first, columns, columns - half), seed[1]))
-    return (hashes << jnp.where(is_first, jnp.uint32(16), 0)) < keep_threshold(rate, bits=16)
+    return (hashes << jnp.where(is_first, jnp.uint32(16), 0)) < keep_threshold(rate)
 
 
 def column_bits(
@@ -52,9 +58,9 @@ def column_bits(
     return columns * jnp.uint32(0x9E3779B1) + seed
 
 
-def keep_threshold(rate: float, *, bits: int = 32) -> UInt32[Array, ""]:
-    """Hashes below it are kept; of `bits`, the uppermost ones count."""
-    return jnp.uint32(min(round((1.0 - rate) * 2**bits), 2**bits - 1) << (32 - bits))
+def keep_threshold(rate: float) -> UInt32[Array, ""]:
+    """Hashes below it are kept; their upper 16 bits count."""
+    return jnp.uint32(min(round((1.0 - rate) * 2**16), 2**16 - 1) << 16)
 
 
 def dropout(

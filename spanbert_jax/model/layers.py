@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from spanbert_jax.config import ModelConfig
 from spanbert_jax.model.dropout import Seed, dropout, mix
-from spanbert_jax.model.linear import Linear, einsum_float32, matmul
+from spanbert_jax.model.linear import Linear, einsum_float32, matmul, rows_of_small_table
 
 Hidden = Float[Array, "batch length embed"]
 Projected = Float[Array, "batch length features"]
@@ -114,16 +114,16 @@ class Embeddings(nn.Module):
         positions = self.param(
             "position_embedding", matrix_init(config, None, "embed"), (num_rows, size)
         )
-        small_tables = [(positions, position_ids + config.position_offset)]
+        # Rows gathered from a table split along `embed` would be split like it, batch and all.
+        hidden = jnp.take(nn.with_logical_constraint(tokens, ("vocab", None)), token_ids, axis=0)
+        positions = nn.with_logical_constraint(positions, (None, None))
+        hidden += jnp.take(positions, position_ids + config.position_offset, axis=0)
         if config.num_segments:
             segments = self.param(
                 "segment_embedding", matrix_init(config, None, "embed"), (config.num_segments, size)
             )
-            small_tables.append((segments, segment_ids))
-        # Rows gathered from a table split along `embed` would be split like it, batch and all.
-        hidden = jnp.take(nn.with_logical_constraint(tokens, ("vocab", None)), token_ids, axis=0)
-        for table, ids in small_tables:
-            hidden += jnp.take(nn.with_logical_constraint(table, (None, None)), ids, axis=0)
+            segments = nn.with_logical_constraint(segments, (None, None))
+            hidden += rows_of_small_table(segments, segment_ids)
         hidden = layer_norm(config, "layer_norm")(hidden).astype(self.dtype)
         hidden = nn.with_logical_constraint(hidden, HIDDEN_AXES)
         return dropout(hidden, seed=seed, rate=config.dropout_rate), tokens
