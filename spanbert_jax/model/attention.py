@@ -1,13 +1,15 @@
-"""Which way attention is computed, and ours in a kernel on any mesh. In: config. Out: a function.
+"""Which way attention is computed: ours in a kernel on any mesh, or that of a library. In: config.
+Out: a function.
 
 A kernel is compiled for one chip: each chip of a mesh runs it on its rows and heads.
 """
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
+from jaxtyping import Array, Float
 
 from spanbert_jax.config import ComputeConfig, ModelConfig
 from spanbert_jax.errors import require
@@ -20,6 +22,7 @@ from spanbert_jax.model.attention_kernel import (
 )
 from spanbert_jax.model.dropout import Seed
 from spanbert_jax.model.layers import (
+    HEAD_AXES,
     PROJECTED_AXES,
     Attend,
     Documents,
@@ -32,6 +35,8 @@ from spanbert_jax.model.platform import device_kind, platform
 _TOKENS_AT_ONCE = {"TPU v6 lite": 2 * TOKENS_AT_ONCE}
 """Of a kernel, by kind of chip. On v6e vector units hold it up, and more independent work keeps
 them busy; on v5e matrix units do, and a backward kernel of twice the rows is slower."""
+_MOST_FEATURES = 128
+"""Of a head in cuDNN, but for Hopper and later, which take twice as many."""
 LONGEST_AT_ONCE = 2_048
 """Tokens of a row whose scores are held all at once: 12 heads of longer ones take 200 MB a row."""
 
@@ -40,8 +45,11 @@ def attention_for(compute: ComputeConfig, model: ModelConfig, *, length: int) ->
     """The function that `--compute.attention` asks for, for rows of so many tokens.
 
     Raises:
-        ConfigError: the kernel is asked for, and cannot compute such rows.
+        ConfigError: what is asked for cannot compute such rows, or not on these devices.
     """
+    if compute.attention == "cudnn":
+        _check_cudnn(compute, model, length=length)
+        return cudnn_attention
     can = fits(length=length, num_heads=model.num_heads, head_size=model.head_size)
     require(
         can or compute.attention != "kernel", "--compute.attention", compute.attention,
@@ -90,6 +98,58 @@ def kernel_attention(
             check_vma=False,
         )
     return on_chips(query, key, value, documents.ids, seed)
+
+
+def cudnn_attention(
+    query: Projected,
+    key: Projected,
+    value: Projected,
+    *,
+    num_heads: int,
+    documents: Documents,
+    seed: Seed | None,
+    rate: float,
+    implementation: Literal["cudnn", "xla"] = "cudnn",
+) -> Projected:
+    """As `plain_attention`, by the flash attention of cuDNN, which is called without dropout.
+
+    implementation: of `jax.nn.dot_product_attention`; xla is for where there is no GPU.
+    """
+    assert seed is None or rate == 0.0, "checked with the config"
+
+    def with_heads(values: Projected) -> Float[Array, "batch length heads head_size"]:
+        apart = values.reshape(*values.shape[:2], num_heads, -1)
+        return nn.with_logical_constraint(apart, HEAD_AXES)
+
+    context = jax.nn.dot_product_attention(
+        with_heads(query), with_heads(key), with_heads(value),
+        mask=documents.mask, scale=1.0, implementation=implementation,
+    )  # fmt: skip
+    return nn.with_logical_constraint(context, HEAD_AXES).reshape(query.shape)
+
+
+def _check_cudnn(compute: ComputeConfig, model: ModelConfig, *, length: int) -> None:
+    """What cuDNN would refuse, in words of the config, before anything is compiled."""
+    name = "--compute.attention"
+    require(
+        platform() == "gpu", name, "cudnn", f"runs on NVIDIA's GPUs, found {platform()}",
+        "use auto, or plain",
+    )  # fmt: skip
+    require(
+        compute.dtype != "float32", name, "cudnn", "computes in 16 bits, found float32",
+        "use --compute.dtype bfloat16, or --compute.attention plain",
+    )  # fmt: skip
+    require(
+        model.attention_dropout_rate == 0.0, name, "cudnn",
+        f"drops no probabilities, found a rate of {model.attention_dropout_rate}",
+        "use --model.attention-dropout-rate 0, as spanbert_base_fast does, or plain",
+    )  # fmt: skip
+    fits_cudnn = length % 2 == 0 and model.head_size % 8 == 0 and model.head_size <= _MOST_FEATURES
+    require(
+        fits_cudnn, name, "cudnn",
+        f"computes an even number of tokens, with heads of up to {_MOST_FEATURES} features in "
+        f"multiples of 8; found {length} tokens and heads of {model.head_size}", "use plain",
+    )  # fmt: skip
 
 
 def _split(mesh: Any, *, num_rows: int, num_heads: int) -> jax.P:

@@ -1,6 +1,7 @@
 """Attention in a kernel, as Pallas interprets it: the numbers of the plain formulation."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import pytest
 
 from spanbert_jax.config import ComputeConfig, MeshConfig, ModelConfig
 from spanbert_jax.errors import ConfigError
-from spanbert_jax.model.attention import attention_for, kernel_attention
+from spanbert_jax.model.attention import attention_for, cudnn_attention, kernel_attention
 from spanbert_jax.model.attention_kernel import Shape, fits
 from spanbert_jax.model.layers import Documents, attention_mask, plain_attention
 from spanbert_jax.training.mesh import LOGICAL_AXIS_RULES, make_mesh
@@ -60,6 +61,40 @@ def test_values_and_gradients_are_those_of_the_plain_formulation(rows, length, h
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
     # A mask that were not the same would show in every hundredth number.
     assert np.abs(plain[0]).mean() > 0.1
+
+
+def test_what_is_asked_of_the_library_is_the_plain_formulation():
+    """Of cuDNN itself only a GPU can tell; what it is called with is the same."""
+    given = arrays(rows=3, length=64, heads=4, size=16)
+    plain = computed(plain_attention, *given, rate=0.0)
+    asked = computed(partial(cudnn_attention, implementation="xla"), *given, rate=0.0)
+    for ours, theirs in zip(asked, plain, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "compute, model, length, message",
+    [
+        ({"dtype": "float32"}, {}, 512, "computes in 16 bits, found float32"),
+        ({}, {"attention_dropout_rate": 0.1}, 512, "drops no probabilities, found a rate of 0.1"),
+        ({}, {}, 511, "computes an even number of tokens, .* found 511 tokens and heads of 64"),
+        ({}, {"num_heads": 4}, 512, ".* of up to 128 features .* and heads of 192"),
+    ],
+)
+def test_cudnn_is_refused_in_words_of_the_config(monkeypatch, compute, model, length, message):
+    monkeypatch.setattr("spanbert_jax.model.attention.platform", lambda: "gpu")
+    fast = dataclasses.replace(ModelConfig(), attention_dropout_rate=0.0)
+    asked = ComputeConfig(attention="cudnn")
+    assert attention_for(asked, fast, length=512) is cudnn_attention
+    with pytest.raises(ConfigError, match=f"--compute.attention cudnn: {message}"):
+        attention_for(
+            dataclasses.replace(asked, **compute), dataclasses.replace(fast, **model), length=length
+        )
+
+
+def test_cudnn_is_refused_where_there_is_no_gpu():
+    with pytest.raises(ConfigError, match="runs on NVIDIA's GPUs, found cpu"):
+        attention_for(ComputeConfig(attention="cudnn"), ModelConfig(), length=512)
 
 
 def test_dropout_drops():
