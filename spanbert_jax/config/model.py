@@ -155,9 +155,9 @@ class ComputeConfig:
     attention: Literal["auto", "plain", "kernel", "cudnn"] = "auto"
     """How attention is computed. plain: by XLA. kernel: by one of our own for TPUs, which keeps no
     scores in memory; rows of 128 to 1,024 tokens, in multiples of 128. cudnn: by NVIDIA's library,
-    which keeps none either; GPUs from Ampere on, no dropout of attention; never tried on one. auto:
-    kernel on TPU where it can, plain elsewhere. The same numbers, but for rounding, and the same
-    dropout."""
+    which keeps none either; GPUs from Ampere on, no dropout of attention; compiled for an H100, but
+    never run on one. auto: kernel on TPU where it can, plain elsewhere. The same numbers, but for
+    rounding, and the same dropout."""
     compiler_options: tuple[str, ...] = ()
     """NAME=VALUE, such as xla_tpu_scoped_vmem_limit_kib=65536, beside what is set for each kind of
     chip in spanbert_jax/training/compiler_options.py."""
