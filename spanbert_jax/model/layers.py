@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from spanbert_jax.config import ModelConfig
 from spanbert_jax.model.dropout import Seed, dropout, mix
-from spanbert_jax.model.linear import Linear, einsum_float32, matmul, rows_of_small_table
+from spanbert_jax.model.linear import Linear, as_matrix, einsum_float32, matmul, rows_of_small_table
 
 Hidden = Float[Array, "batch length embed"]
 Projected = Float[Array, "batch length features"]
@@ -227,7 +227,8 @@ class SelfAttention(nn.Module):
         biases = self.param("qkv_bias", bias_init(None, *in_axes[2:]), (3, heads, size))
 
         def project(kernel: jax.Array, bias: jax.Array) -> Projected:
-            projected = matmul(hidden, kernel.astype(dtype).reshape(embed, heads * size))
+            shape, axes = (embed, heads * size), ("embed", "heads")
+            projected = matmul(hidden, as_matrix(kernel.astype(dtype), shape, axes))
             return nn.with_logical_constraint(
                 projected + bias.astype(dtype).reshape(heads * size), PROJECTED_AXES
             )
@@ -240,7 +241,8 @@ class SelfAttention(nn.Module):
         context = nn.with_logical_constraint(context, PROJECTED_AXES)
         out_kernel = self.param("out_kernel", matrix_init(config, *out_axes), (heads, size, embed))
         out_bias = self.param("out_bias", bias_init("embed"), (embed,))
-        out = matmul(context, out_kernel.astype(dtype).reshape(heads * size, embed))
+        shape, axes = (heads * size, embed), ("heads", "embed")
+        out = matmul(context, as_matrix(out_kernel.astype(dtype), shape, axes))
         return out + out_bias.astype(dtype)
 
 

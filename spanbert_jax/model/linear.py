@@ -47,6 +47,34 @@ def _rows(values: Float[Array, "*rows features"]) -> Float[Array, "flat_rows fea
 matmul.defvjp(_matmul_forward, _matmul_backward)
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def as_matrix(
+    kernel: Float[Array, "..."], shape: tuple[int, int], axes: tuple[str, str]
+) -> Float[Array, "inputs outputs"]:
+    """A kernel of several heads, reshaped; `axes` are the logical ones of the matrix.
+
+    Its gradient is summed over chips as the matrix that it was computed as. Where parameters are
+    split, XLA would else compute it head by head: 64 columns, which fill half of a matrix unit.
+    """
+    del axes
+    return kernel.reshape(shape)
+
+
+def _as_matrix_forward(
+    kernel: jax.Array, shape: tuple[int, int], axes: tuple[str, str]
+) -> tuple[jax.Array, tuple[int, ...]]:
+    return as_matrix(kernel, shape, axes), kernel.shape
+
+
+def _as_matrix_backward(
+    _: tuple[int, int], axes: tuple[str, str], shape: tuple[int, ...], gradient: jax.Array
+) -> tuple[jax.Array]:
+    return (nn.with_logical_constraint(gradient, axes).reshape(shape),)
+
+
+as_matrix.defvjp(_as_matrix_forward, _as_matrix_backward)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def einsum_float32(
     equation: str, left: Float[Array, "..."], right: Float[Array, "..."]

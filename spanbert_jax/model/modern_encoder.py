@@ -33,7 +33,7 @@ from spanbert_jax.model.layers import (
     layer_norm,
     matrix_init,
 )
-from spanbert_jax.model.linear import einsum_float32, matmul
+from spanbert_jax.model.linear import as_matrix, einsum_float32, matmul
 
 
 class Rotation(NamedTuple):
@@ -166,12 +166,12 @@ class RotaryAttention(nn.Module):
         embed, heads, size = config.hidden_size, config.num_heads, config.head_size
         in_axes, out_axes = (None, "embed", "heads", "head_dim"), ("heads", "head_dim", "embed")
         kernels = self.param("qkv_kernel", matrix_init(config, *in_axes), (3, embed, heads, size))
-        query, key, value = (
-            nn.with_logical_constraint(
-                matmul(hidden, kernel.astype(dtype).reshape(embed, embed)), PROJECTED_AXES
-            )
-            for kernel in kernels
-        )
+
+        def project(kernel: jax.Array) -> Projected:
+            matrix = as_matrix(kernel.astype(dtype), (embed, embed), ("embed", "heads"))
+            return nn.with_logical_constraint(matmul(hidden, matrix), PROJECTED_AXES)
+
+        query, key, value = map(project, kernels)
         context = self.attend(
             rotated(query, rotation, size=size) * size**-0.5, rotated(key, rotation, size=size),
             value, num_heads=heads, documents=documents, seed=seed,
@@ -181,7 +181,8 @@ class RotaryAttention(nn.Module):
         out_kernel = self.param(
             "out_kernel", residual_init(config, *out_axes), (heads, size, embed)
         )
-        return matmul(context, out_kernel.astype(dtype).reshape(embed, embed))
+        matrix = as_matrix(out_kernel.astype(dtype), (embed, embed), ("heads", "embed"))
+        return matmul(context, matrix)
 
 
 class GatedFeedForward(nn.Module):
