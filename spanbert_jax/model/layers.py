@@ -15,7 +15,14 @@ from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from spanbert_jax.config import ModelConfig
 from spanbert_jax.model.dropout import Seed, dropout, mix
-from spanbert_jax.model.linear import Linear, as_matrix, einsum_float32, matmul, rows_of_small_table
+from spanbert_jax.model.linear import (
+    Linear,
+    as_matrix,
+    einsum_float32,
+    matmul,
+    product,
+    rows_of_small_table,
+)
 
 Hidden = Float[Array, "batch length embed"]
 Projected = Float[Array, "batch length features"]
@@ -207,7 +214,7 @@ def _attention(
     # float32: bf16 sums lose the tail of a 512-way softmax
     probabilities = jax.nn.softmax(scores).astype(query.dtype)
     probabilities = dropout(probabilities, seed=seed, rate=rate, by_halves=True)
-    context = jnp.einsum("BNLK,BKNH->BLNH", probabilities, value)
+    context = product("BNLK,BKNH->BLNH", probabilities, value)
     return nn.with_logical_constraint(context, HEAD_AXES).reshape(shape)
 
 

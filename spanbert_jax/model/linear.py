@@ -12,9 +12,26 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from spanbert_jax.model.platform import platform
+
 Inputs = Float[Array, "batch length inputs"]
 Outputs = Float[Array, "batch length outputs"]
 Kernel = Float[Array, "inputs outputs"]
+
+
+def product(equation: str, left: Float[Array, "..."], right: Float[Array, "..."]) -> Array:
+    """einsum in the dtype of its operands.
+
+    Of bfloat16, XLA:CPU has products on the matrix units of a processor only with a float32 result;
+    with one of bfloat16 it computes in float32, seven times as long.
+    """
+    if platform() != "cpu":
+        return jnp.einsum(equation, left, right)
+    return _einsum_to_float32(equation, left, right).astype(left.dtype)
+
+
+def _einsum_to_float32(equation: str, left: jax.Array, right: jax.Array) -> jax.Array:
+    return jnp.einsum(equation, left, right, preferred_element_type=jnp.float32)
 
 
 @jax.custom_vjp
@@ -24,18 +41,18 @@ def matmul(inputs: Inputs, kernel: Kernel) -> Outputs:
     The kernel's gradient is computed as inputs^T gradient. JAX's own rule computes gradient^T
     inputs and transposes the result, for which XLA:CPU has no fast path: 7% of a whole step.
     """
-    return jnp.einsum("BLI,IO->BLO", inputs, kernel)
+    return product("BLI,IO->BLO", inputs, kernel)
 
 
 def _matmul_forward(inputs: Inputs, kernel: Kernel) -> tuple[Outputs, tuple[Inputs, Kernel]]:
     # Not by calling matmul: policies of rematerialisation must see a matrix product here.
-    return jnp.einsum("BLI,IO->BLO", inputs, kernel), (inputs, kernel)
+    return product("BLI,IO->BLO", inputs, kernel), (inputs, kernel)
 
 
 def _matmul_backward(saved: tuple[Inputs, Kernel], gradient: Outputs) -> tuple[Inputs, Kernel]:
     inputs, kernel = saved
     return (
-        jnp.einsum("BLO,IO->BLI", gradient, kernel),
+        product("BLO,IO->BLI", gradient, kernel),
         jnp.einsum("RI,RO->IO", _rows(inputs), _rows(gradient)),
     )
 
@@ -84,12 +101,11 @@ def einsum_float32(
     The gradient is rounded to the compute dtype before it meets the operands again: JAX's own rule
     would multiply float32 by bfloat16, for which no chip has a fast path.
     """
-    return jnp.einsum(equation, left, right, preferred_element_type=jnp.float32)
+    return _einsum_to_float32(equation, left, right)
 
 
 def _einsum_forward(equation: str, left: jax.Array, right: jax.Array) -> tuple[jax.Array, Any]:
-    result = jnp.einsum(equation, left, right, preferred_element_type=jnp.float32)
-    return result, (left, right)
+    return _einsum_to_float32(equation, left, right), (left, right)
 
 
 def _einsum_backward(equation: str, saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -108,19 +124,18 @@ def table_product_float32(
 
     Gradients as those of `matmul` and `einsum_float32`, for the same reasons.
     """
-    return jnp.einsum("...D,VD->...V", slots, table, preferred_element_type=jnp.float32)
+    return _einsum_to_float32("...D,VD->...V", slots, table)
 
 
 def _table_product_forward(slots: jax.Array, table: jax.Array) -> tuple[jax.Array, Any]:
-    product = jnp.einsum("...D,VD->...V", slots, table, preferred_element_type=jnp.float32)
-    return product, (slots, table)
+    return _einsum_to_float32("...D,VD->...V", slots, table), (slots, table)
 
 
 def _table_product_backward(saved: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     slots, table = saved
     gradient = gradient.astype(slots.dtype)
     return (
-        jnp.einsum("...V,VD->...D", gradient, table),
+        product("...V,VD->...D", gradient, table),
         jnp.einsum("RV,RD->VD", _rows(gradient), _rows(slots)),
     )
 

@@ -4,6 +4,7 @@
     python tests/benchmarks/train_step.py --size small   # 4 x 256, V 8,000, B 32, T 128
     python tests/benchmarks/train_step.py --size base    # 12 x 768, V 28,996, B 8, T 128
     python tests/benchmarks/train_step.py --size base_long    # the same, B 2, T 512
+    python tests/benchmarks/train_step.py --bfloat16    # and both with products in bfloat16
 
 Both train in float32 with AdamW and dropout 0.1 on the same random tokens; ours also trains the
 span-boundary objective. Each has a process of its own, as its users run it, and they take turns
@@ -19,6 +20,7 @@ import json
 import statistics
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -36,6 +38,7 @@ from spanbert_jax.training.optimizer import make_optimizer
 from spanbert_jax.training.schedule import make_schedule
 from spanbert_jax.training.train_step import init_state, make_train_step
 
+BFLOAT16 = "_bfloat16"
 SIZES = {
     "small": (ModelConfig(vocab_size=8_000, hidden_size=256, num_layers=4, num_heads=4,
                           mlp_size=1_024, max_positions=128), 32, 128),
@@ -71,9 +74,10 @@ def random_batch(model: ModelConfig, *, batch_size: int, length: int) -> Pretrai
     return PretrainBatch(*(field.astype(np.int32) for field in fields))
 
 
-def our_step(model: ModelConfig, batch: PretrainBatch, *, scan_layers: bool) -> Callable[[], None]:
+def our_step(
+    model: ModelConfig, batch: PretrainBatch, compute: ComputeConfig
+) -> Callable[[], None]:
     """A closure that takes one step and waits for it."""
-    compute = ComputeConfig(dtype="float32", scan_layers=scan_layers)
     objective = PretrainObjective(SpanBert(model, compute), ObjectiveConfig())
     schedule = make_schedule(OptimizerConfig(), num_steps=100_000)
     optimizer = make_optimizer(OptimizerConfig(), schedule)
@@ -93,7 +97,7 @@ def our_step(model: ModelConfig, batch: PretrainBatch, *, scan_layers: bool) -> 
     return run
 
 
-def torch_step(model: ModelConfig, batch: PretrainBatch) -> Callable[[], None]:
+def torch_step(model: ModelConfig, batch: PretrainBatch, *, bfloat16: bool) -> Callable[[], None]:
     """The same step by PyTorch and transformers, masked language model alone."""
     import torch
     from transformers import BertConfig, BertForMaskedLM
@@ -119,7 +123,9 @@ def torch_step(model: ModelConfig, batch: PretrainBatch) -> Callable[[], None]:
 
     def run() -> None:
         optimizer.zero_grad()
-        bert(**inputs).loss.backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            loss = bert(**inputs).loss
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(bert.parameters(), 1.0)
         optimizer.step()
 
@@ -135,15 +141,17 @@ def matmul_probe() -> Callable[[], object]:
 
 def prepare(name: str, args: argparse.Namespace) -> Callable[[], object]:
     """What one library does in a turn."""
-    if name in ("spanbert_jax", "transformers_keeping_memory"):
+    if name != "transformers":
         keep_freed_memory()
     if name == "matmul":
         return matmul_probe()
     model, batch_size, length = SIZES[args.size]
     batch = random_batch(model, batch_size=batch_size, length=length)
-    if name == "spanbert_jax":
-        return our_step(model, batch, scan_layers=args.scan_layers)
-    return torch_step(model, batch)
+    in_bfloat16 = name.endswith(BFLOAT16)
+    if name.startswith("spanbert_jax"):
+        dtype: Literal["bfloat16", "float32"] = "bfloat16" if in_bfloat16 else "float32"
+        return our_step(model, batch, ComputeConfig(dtype=dtype, scan_layers=args.scan_layers))
+    return torch_step(model, batch, bfloat16=in_bfloat16)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -151,6 +159,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--rounds", type=int, default=10, help="timed steps of each library")
     parser.add_argument("--scan-layers", action="store_true")
+    parser.add_argument("--bfloat16", action="store_true", help="keeping memory, and in bfloat16")
     parser.add_argument("--alone", action="store_true", help="ours only, without PyTorch")
     return parser.parse_args()
 
@@ -158,6 +167,9 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     others = [] if args.alone else ["transformers", "transformers_keeping_memory"]
+    if args.bfloat16:
+        others = [f"spanbert_jax{BFLOAT16}", *others[1:]]
+        others += [] if args.alone else [f"transformers{BFLOAT16}"]
     names = ("spanbert_jax", *others, "matmul")
     times = take_turns(names, prepare, args, rounds=args.rounds)
     model, batch_size, length = SIZES[args.size]
