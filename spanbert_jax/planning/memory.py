@@ -4,7 +4,6 @@ XLA says how much a program needs; what for follows from the schedule: from when
 is alive, and where in the step the most is.
 """
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,9 +27,10 @@ class Peak:
     """What is held then, beside the arguments of the step."""
 
     activations: int
-    """Bytes that the forward pass made and the backward pass has yet to read."""
+    """Bytes that the forward pass made and the backward pass has yet to read, where they are most:
+    a shallow model may hold the most elsewhere, and of two of them a deep one is reckoned."""
     others: int
-    """Bytes of gradients and of what is being computed."""
+    """Bytes of gradients and of what is being computed, so that both are all that is held."""
     largest: tuple[Held, ...]
 
 
@@ -46,24 +46,26 @@ def peak(program: Program, *, num_largest: int = 8) -> Peak:
     ends: dict[int, list[str]] = {}
     for name, place in last_use.items():
         ends.setdefault(place, []).append(name)
+    of_forward = {each.name: held.get(each.name, 0) for each in body if is_of_forward(each.op_name)}
     now, most, moment = 0, 0, 0
+    kept, most_kept = 0, 0
     for place, each in enumerate(body):
         now += held.get(each.name, 0)
+        kept += of_forward.get(each.name, 0)
+        most_kept = max(most_kept, kept)
         if now > most:
             most, moment = now, place
         now -= sum(held.get(name, 0) for name in ends.get(place, ()))
+        kept -= sum(of_forward.get(name, 0) for name in ends.get(place, ()))
     alive = [
         each
         for place, each in enumerate(body[: moment + 1])
         if held.get(each.name) and last_use.get(each.name, place) >= moment
     ]
-    sizes: Counter[bool] = Counter()
-    for each in alive:
-        sizes[is_of_forward(each.op_name)] += held[each.name]
     largest = sorted(alive, key=lambda each: -held[each.name])[:num_largest]
     return Peak(
-        activations=sizes[True],
-        others=sizes[False],
+        activations=most_kept,
+        others=most - most_kept,
         largest=tuple(Held(held[each.name], each.shape, each.op_name) for each in largest),
     )
 
