@@ -22,9 +22,9 @@ import spanbert_jax
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "quickstart.py"
 COMMON = (
-    "--prepare.source", "--fill", "--data.blocks", "packed", "--data.batch-size", "32",
+    "--prepare.source", "--fill", "--data.blocks", "packed", "--data.batch-size", "16",
     "--model.num-layers", "4", "--model.hidden-size", "128", "--optimizer.warmup-steps", "200",
-    "--training.log-every", "100", "--training.eval-every", "500", "--training.eval-batches", "64",
+    "--training.log-every", "100", "--training.eval-every", "250", "--training.eval-batches", "32",
     "--checkpoint.every-steps", "500",
 )  # fmt: skip
 NO_DROPOUT = ("--model.dropout-rate", "0", "--model.attention-dropout-rate", "0")
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--shards", required=True, help="of `spanbert prepare`")
     parser.add_argument("--workdir", required=True, type=Path, help="a run's folder for each model")
-    parser.add_argument("--steps", type=int, default=4_000)
+    parser.add_argument("--steps", type=int, default=1_500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     args = parser.parse_args()
